@@ -1,0 +1,78 @@
+# Everything runs from a fresh clone on a machine with Python 3.11 to 3.13 and make: `make demo`, `make test`, `make ui`.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+STARTED := $(shell date +%s)
+
+PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13,$(shell command -v python$(v) 2>/dev/null)) python3)
+VENV := .venv
+BIN := $(VENV)/bin
+UV := .tools/bin/uv
+
+export MLOPS_HOME ?= $(CURDIR)/.home
+export DAGSTER_HOME ?= $(MLOPS_HOME)/dagster
+export DAGSTER_DISABLE_TELEMETRY := 1
+export PYTHONWARNINGS := ignore::dagster.BetaWarning,ignore::dagster.PreviewWarning
+
+.PHONY: help setup home demo ui test test-slow test-gpu check format validate lock bench clean
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo "Python 3.11, 3.12 or 3.13 is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
+	  || { echo "This Python cannot make virtual environments. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@free=$$(df -Pk . | awk 'NR==2 {print int($$4/1048576)}'); [ "$$free" -ge 9 ] \
+	  || { echo "About 9 GB of free disk are needed (torch comes with CUDA); there are $$free GB here." >&2; exit 1; }
+	$(PYTHON) -m venv .tools
+	.tools/bin/pip install -q 'uv>=0.9,<1'
+
+$(BIN)/.ready: requirements.lock pyproject.toml | $(UV)
+	@echo "Setting up $(VENV): a minute, and 7 GB (torch comes with CUDA)"
+	@[ -x $(BIN)/python ] || $(UV) venv -q -p $$($(PYTHON) -c 'import sys; print(sys.executable)') $(VENV)
+	$(UV) pip sync -q -p $(BIN)/python requirements.lock
+	$(UV) pip install -q --no-deps -p $(BIN)/python -e .
+	@$(BIN)/python -c 'import cv2' \
+	  || { echo "OpenCV cannot start: a system library that the line above names is missing. On Debian or Ubuntu: apt-get install libgl1 libglib2.0-0" >&2; exit 1; }
+	@touch $@
+
+setup: $(BIN)/.ready ## the virtual environment, pinned by requirements.lock
+
+home: setup
+	@mkdir -p "$(DAGSTER_HOME)" && cp local/dagster.yaml "$(DAGSTER_HOME)/dagster.yaml"
+
+demo: home ## the whole story, from rendered photos to a catalogue that learns a new class
+	$(BIN)/python -m demo.story --started $(STARTED)
+
+ui: home ## Dagster's web page with the daemon, on http://127.0.0.1:3000
+	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $${PORT:-3000}
+
+test: setup ## the default test suite
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-slow: setup ## tests that take minutes
+	$(BIN)/python -m pytest -m "slow and not gpu"
+
+test-gpu: setup ## tests that need a CUDA device
+	$(BIN)/python -m pytest -m gpu
+
+check: setup ## format, lint, types, security
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: setup ## mends what `make check` can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+validate: home ## the definitions load under both profiles
+	MLOPS_PROFILE=local $(BIN)/dagster definitions validate -w workspace.yaml
+	MLOPS_PROFILE=k8s $(BIN)/dagster definitions validate -w workspace.yaml
+
+lock: $(UV) ## pins the requirements anew
+	$(UV) pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade -o requirements.lock
+
+clean: ## removes the virtual environment and what the demo made
+	rm -rf $(VENV) .tools .home demo-output bench-output

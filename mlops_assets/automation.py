@@ -1,0 +1,71 @@
+"""Where lineage alone decides what is made again: champion → detections of all days → catalogue.
+
+Conditions name other assets, so they depend on the use case's key prefix and are put on the assets when the
+definitions are built. What happens outside Dagster is for sensors.
+"""
+
+from typing import Any, TypeAlias
+
+import dagster as dg
+
+from mlops_assets.use_case import UseCase
+
+CATALOGUE_ASSETS = ("visit_inventory", "equipment_catalog", "equipment_changes", "catalog_pages")
+
+Condition: TypeAlias = dg.AutomationCondition[Any]
+
+
+def conditions(use_case: UseCase) -> dict[dg.AssetKey, Condition]:
+    """The condition of every asset that has one."""
+    by_name = {"detections": detections_follow(use_case)} | dict.fromkeys(CATALOGUE_ASSETS, catalogue_follows(use_case))
+    return {dg.AssetKey([use_case.name, name]): condition for name, condition in by_name.items()}
+
+
+def detections_follow(use_case: UseCase) -> Condition:
+    """Days that were looked at before are looked at again by a new champion, or after their photos were cleaned anew.
+
+    The champion counts by its data version, which is the version that serves: a candidate that was refused asks for
+    nothing. Days never looked at are left to the schedule.
+    """
+    condition = dg.AutomationCondition
+    champion = _assets(use_case, "champion_detector")
+    other_champion = condition.any_deps_match(condition.data_version_changed()).allow(champion)
+    photos_updated = condition.any_deps_updated().ignore(champion)
+    return (
+        (other_champion | photos_updated).since_last_handled()
+        & ~condition.missing()
+        & ~condition.in_progress()
+        & condition.all_deps_blocking_checks_passed()
+    )
+
+
+def catalogue_follows(use_case: UseCase) -> Condition:
+    """Once for many days: when what it is made of changed and none of that is still being made.
+
+    Only unpartitioned parents are waited for: days that were never landed are missing for ever. The champion alone
+    asks for nothing, since the days that it looks at again do.
+    """
+    condition = dg.AutomationCondition
+    needed = _assets(use_case, "equipment_classes", "champion_detector")
+    return (
+        condition.any_deps_updated().ignore(_assets(use_case, "champion_detector")).since_last_handled()
+        & ~condition.any_deps_missing().allow(needed)
+        & ~condition.any_deps_in_progress()
+        & ~condition.in_progress()
+        & condition.all_deps_blocking_checks_passed()
+    )
+
+
+def _assets(use_case: UseCase, *names: str) -> dg.AssetSelection:
+    return dg.AssetSelection.assets(*(dg.AssetKey([use_case.name, name]) for name in names))
+
+
+def automation_sensor(interval: int) -> dg.AutomationConditionSensorDefinition:
+    """Evaluates the conditions; running from the start. `interval` in seconds."""
+    return dg.AutomationConditionSensorDefinition(
+        "lineage",
+        target=dg.AssetSelection.all(),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=interval,
+        description="Makes detections and the catalogue again when what they come from changed.",
+    )

@@ -1,0 +1,43 @@
+"""Columns of the tables that the detector stage writes."""
+
+import polars as pl
+
+DETECTOR_WEIGHTS = pl.Schema(
+    {
+        "model_version": pl.String(),
+        "dataset_fingerprint": pl.String(),
+        "class_map": pl.String(),
+        "mlflow_run_id": pl.String(),
+        "started_from": pl.String(),
+        "seconds": pl.Float64(),
+    }
+)
+"""One record, the newest trained version; class_map is JSON {class_id: class_name}, started_from the first weights."""
+
+DETECTOR_EVALUATION = pl.Schema(
+    {
+        "model_version": pl.String(),
+        "class_id": pl.Int32(),
+        "split": pl.String(),
+        "ap50": pl.Float64(),
+        "ap50_95": pl.Float64(),
+        "precision": pl.Float64(),
+        "recall": pl.Float64(),
+        "threshold": pl.Float64(),
+        "n": pl.Int64(),
+    }
+)
+"""One row a model, split and class, n in boxes; class_id null: macro AP, micro precision and recall."""
+
+CHAMPION_DETECTOR = pl.Schema(
+    {
+        "model_version": pl.String(),
+        "promoted": pl.Boolean(),
+        "reasons": pl.List(pl.String()),
+        "test_snapshot": pl.String(),
+        "champion_version": pl.String(),
+        "champion_class_map": pl.String(),
+        "decided_at": pl.Datetime("us", "UTC"),
+    }
+)
+"""One row a decision, append only; champion_version and its class map (JSON) serve after it (null: none yet)."""

@@ -1,0 +1,46 @@
+"""The jobs that schedules and sensors ask for; everything else is asked for asset by asset."""
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import dagster as dg
+
+from mlops_assets.use_case import UseCase
+
+if TYPE_CHECKING:  # Dagster does not export the name
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+    AssetJob: TypeAlias = UnresolvedAssetJobDefinition
+
+INGEST_DAY = "ingest_day"
+IMPORT_LABELS = "import_labels"
+RETRAIN_DETECTOR = "retrain_detector"
+
+_STEPS = {
+    INGEST_DAY: ("raw_photos", "clean_photos", "detections"),
+    IMPORT_LABELS: ("annotations", "equipment_classes"),
+    RETRAIN_DETECTOR: (
+        "split_assignments",
+        "training_dataset",
+        "detector_weights",
+        "detector_evaluation",
+        "champion_detector",
+    ),
+}
+
+_DESCRIPTIONS = {
+    INGEST_DAY: "One day's landed photos: intake, cleaning, detection by the champion.",
+    IMPORT_LABELS: "The label drop: annotations and the vocabulary of classes.",
+    RETRAIN_DETECTOR: "From the labels to a trained, evaluated and, if it is no worse, promoted detector.",
+}
+
+
+def build_jobs(use_case: UseCase) -> dict[str, "AssetJob"]:
+    """The jobs of one use case by name."""
+    return {
+        name: dg.define_asset_job(
+            name,
+            selection=dg.AssetSelection.assets(*(dg.AssetKey([use_case.name, step]) for step in steps)),
+            description=_DESCRIPTIONS[name],
+        )
+        for name, steps in _STEPS.items()
+    }

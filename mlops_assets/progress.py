@@ -1,0 +1,23 @@
+"""Progress of long work in Dagster's log, at most every few seconds."""
+
+import logging
+import time
+from collections.abc import Callable
+
+INTERVAL_S = 5.0
+
+
+def logged_progress(log: logging.Logger, what: str) -> Callable[[int, int], None]:
+    """A callback (done, total) that writes a line with the share done and the time left."""
+    started = last = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < INTERVAL_S and done < total:
+            return
+        last = now
+        left = (now - started) / max(done, 1) * (total - done)
+        log.info("%d of %d %s, about %.0f s left", done, total, what, left)
+
+    return report

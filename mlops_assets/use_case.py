@@ -1,0 +1,152 @@
+"""What one use case fixes: its classes, thresholds and training settings, read from `use_cases/<name>.yaml`.
+
+Everything that a second use case may want otherwise belongs here; addresses of services belong in
+`resources/settings.py`, and nothing here reads the environment.
+"""
+
+import datetime as dt
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class UseCaseError(ValueError):
+    """A use case file is missing or wrong; the message names the file, the setting and what it takes."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KnownClass(_Section):
+    """An equipment class named ahead of its first label."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+
+
+class IntakeRules(_Section):
+    """Limits checked before a landed file is decoded."""
+
+    max_bytes: int = Field(100_000_000, gt=0, description="largest file, bytes")
+    max_pixels: int = Field(
+        120_000_000, gt=0, description="largest picture, pixels; guards against decompression bombs"
+    )
+    normalised_long_side: int = Field(1280, ge=320, description="long side of the normalised photo, pixels")
+
+
+class QualityRules(_Section):
+    """Thresholds of the quality verdict, measured on the grey normalised photo scaled to 640 px long side."""
+
+    min_sharpness: float = Field(20.0, ge=0, description="variance of the Laplacian")
+    min_brightness: float = Field(35.0, ge=0, le=255, description="mean grey level")
+    max_brightness: float = Field(235.0, ge=0, le=255, description="mean grey level")
+    min_contrast: float = Field(12.0, ge=0, description="standard deviation of the grey level")
+    min_long_side: int = Field(480, ge=1, description="long side of the upright photo as uploaded, pixels")
+    near_duplicate_distance: int = Field(4, ge=0, le=64, description="bits of the 64-bit perceptual hash")
+
+
+class NewClassRules(_Section):
+    """When a name that annotators use becomes an active class."""
+
+    min_boxes: int = Field(10, ge=1)
+    min_enclosures: int = Field(3, ge=1)
+    growth_step: int = Field(20, ge=1, description="boxes by which a class must grow before it is asked for again")
+
+
+class SplitRules(_Section):
+    """Shares of enclosures; the rest is for training."""
+
+    val: Fraction = 0.15
+    test: Fraction = 0.20
+    seed: int = 0
+
+
+class TrainingRules(_Section):
+    """Defaults of a training; each can be changed for one run in the launchpad."""
+
+    architecture: Literal["yolo11n", "yolo11s", "yolo11m", "yolo26n", "yolo26s", "yolo26m"] = "yolo11n"
+    image_size: int = Field(416, ge=64, multiple_of=32, description="long side of the network's input, pixels")
+    epochs: int = Field(40, ge=1)
+    retrain_epochs: int = Field(25, ge=1, description="epochs when training starts from the champion")
+    patience: int = Field(30, ge=1, description="epochs without progress before training stops")
+    batch: int = Field(8, ge=1)
+    optimizer: Literal["AdamW", "SGD"] = "AdamW"
+    learning_rate: float = Field(0.002, gt=0)
+    retrain_learning_rate: float = Field(0.001, gt=0)
+    horizontal_flip: Fraction = 0.0
+    mosaic: Fraction = 1.0
+    close_mosaic: int = Field(5, ge=0)
+    seed: int = 0
+
+
+class PromotionRules(_Section):
+    """DESIGN §3, Promotion."""
+
+    tolerance: Fraction = 0.05
+    floor_ap50: Fraction = 0.50
+    max_class_fall: Fraction = 0.25
+    min_test_enclosures: int = Field(5, ge=1, description="fewer make a class not judgeable")
+    bootstrap_samples: int = Field(1000, ge=100)
+    provisional_classes: Literal["refuse", "promote"] = "promote"
+
+
+class InventoryRules(_Section):
+    """DESIGN §3, Inventory."""
+
+    min_usable_photos: int = Field(2, ge=1, description="usable photos of a visit that make an unseen item removed")
+    default_threshold: Fraction = 0.35
+
+
+class UseCase(_Section):
+    """One catalogue: what is looked for, since when, and how strict."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="prefix of every asset key")
+    title: str
+    owner: str = Field("team:catalogue", description="owner shown on every asset: an e-mail address or team:<name>")
+    start: dt.date = Field(description="first day of the landing zone")
+    timezone: str = "Europe/Budapest"
+    classes: tuple[KnownClass, ...] = ()
+    intake: IntakeRules = IntakeRules()
+    quality: QualityRules = QualityRules()
+    new_class: NewClassRules = NewClassRules()
+    split: SplitRules = SplitRules()
+    training: TrainingRules = TrainingRules()
+    promotion: PromotionRules = PromotionRules()
+    inventory: InventoryRules = InventoryRules()
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_timezone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"{value!r} is no IANA time zone such as Europe/Budapest") from error
+        return value
+
+
+def load_use_case(path: Path) -> UseCase:
+    """Read and check one use case file.
+
+    Raises:
+        UseCaseError: The file is missing, no YAML mapping, or a setting is unknown or wrong.
+    """
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "none"
+        raise UseCaseError(f"No use case file {path}; use cases beside it: {known}")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UseCaseError(f"{path} is no valid YAML: {error}") from error
+    try:
+        return UseCase.model_validate(content)
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(map(str, e['loc'])) or '(file)'}: {e['msg']}, got {e['input']!r}" for e in error.errors()
+        ]
+        raise UseCaseError(f"{path} has wrong settings:\n" + "\n".join(lines)) from error

@@ -1,0 +1,143 @@
+"""Tables as Parquet files, one a partition: Dagster's way in and out, and reading by name for what lineage cannot say.
+
+`ParquetTables` is the IO manager of every asset that returns a table. `Tables` reads and writes the same files by
+name: an append-only asset its own last version, a check the quarantine beside a table. Schemas are given by the
+caller; this module knows no table.
+"""
+
+import io
+import uuid
+from collections.abc import Mapping
+from typing import Any, get_origin
+
+import dagster as dg
+import polars as pl
+from upath import UPath
+
+Schemas = Mapping[str, Mapping[str, pl.DataType]]
+
+
+class SchemaError(ValueError):
+    """A table does not have the columns that are declared for it."""
+
+
+def conform(frame: pl.DataFrame, name: str, schemas: Schemas) -> pl.DataFrame:
+    """Order the columns as declared and check their types.
+
+    Raises:
+        SchemaError: Columns are missing, unknown or of another type.
+    """
+    if name not in schemas:
+        raise SchemaError(f"No schema is declared for the table {name}; add it to mlops_assets/tables.py")
+    declared = schemas[name]
+    missing = [column for column in declared if column not in frame.columns]
+    unknown = [column for column in frame.columns if column not in declared]
+    wrong = [
+        f"{column} is {frame.schema[column]}, not {dtype}"
+        for column, dtype in declared.items()
+        if column in frame.columns and frame.schema[column] != dtype
+    ]
+    if missing or unknown or wrong:
+        raise SchemaError(f"Table {name}: missing {missing}, unknown {unknown}, wrong type {wrong}")
+    return frame.select(list(declared))
+
+
+def write_parquet(frame: pl.DataFrame, path: UPath) -> None:
+    """Write a table so that a reader sees the old file or the new one, never a part."""
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, compression="zstd")
+    write_atomically(path, buffer.getvalue())
+
+
+def write_atomically(path: UPath, content: bytes) -> None:
+    """Write bytes under a temporary name and rename (local), or with one PUT (object store)."""
+    if path.protocol not in ("", "file", "local"):
+        path.write_bytes(content)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        temporary.write_bytes(content)
+        temporary.rename(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read(path: UPath) -> pl.DataFrame:
+    return pl.read_parquet(io.BytesIO(path.read_bytes()))
+
+
+class ParquetTables(dg.UPathIOManager):
+    """Polars frames in and out; an input annotated as a dict gets {partition: frame} of the files that exist."""
+
+    extension = ".parquet"
+
+    def __init__(self, root: str, schemas: Schemas) -> None:
+        """Keep tables under `root`/tables, a local folder or an address such as s3://bucket/folder."""
+        super().__init__(UPath(root) / "tables")
+        self._schemas = schemas
+
+    def get_asset_relative_path(self, context: dg.InputContext | dg.OutputContext) -> UPath:
+        """The last part of the key: a store belongs to one use case, so that its prefix says nothing."""
+        return UPath(context.asset_key.path[-1])
+
+    def dump_to_path(self, context: dg.OutputContext, obj: pl.DataFrame, path: UPath) -> None:
+        """Check the columns and write the file."""
+        if context.has_asset_partitions and len(context.asset_partition_keys) != 1:
+            raise dg.DagsterInvariantViolationError(
+                f"{context.asset_key.to_user_string()} writes one day a run: start a backfill of many runs instead"
+            )
+        write_parquet(conform(obj, context.asset_key.path[-1], self._schemas), path)
+
+    def load_from_path(self, context: dg.InputContext, path: UPath) -> pl.DataFrame:
+        """Read one file."""
+        return _read(path)
+
+    def load_partitions(self, context: dg.InputContext) -> Any:
+        """One frame for one day, or a dict of the days that have a file, from one listing."""
+        paths = self._get_paths_for_partitions(context)
+        if get_origin(context.dagster_type.typing_type) is not dict:
+            (path,) = paths.values()
+            return _read(path)
+        folder = self._get_path_without_extension(context)
+        present = {path.name for path in folder.iterdir()} if folder.exists() else set()
+        return {day: _read(path) for day, path in sorted(paths.items()) if path.name in present}
+
+    def get_metadata(self, context: dg.OutputContext, obj: pl.DataFrame) -> dict[str, dg.MetadataValue]:
+        """Row count in Dagster's own metadata name, so that the UI plots it."""
+        return {"dagster/row_count": dg.MetadataValue.int(obj.height)}
+
+
+class Tables(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The same tables by name."""
+
+    root: str
+
+    def read(self, name: str, schema: Mapping[str, pl.DataType], partition: str | None = None) -> pl.DataFrame:
+        """The table's last version, or an empty frame of its schema where there is none yet."""
+        path = self._path(name, partition)
+        return _read(path) if path.exists() else pl.DataFrame(schema=dict(schema))
+
+    def read_days(self, name: str, schema: Mapping[str, pl.DataType], before: str | None = None) -> pl.DataFrame:
+        """All days of a table as one frame with a column `day`, or the days before one (ISO date)."""
+        folder = self._base() / name
+        paths = sorted(folder.glob("*.parquet"), key=lambda path: path.name) if folder.exists() else []
+        days = [(path.name.removesuffix(".parquet"), path) for path in paths if not path.name.startswith(".")]
+        frames = [
+            _read(path).with_columns(day=pl.lit(day)).select([*schema, "day"])
+            for day, path in days
+            if before is None or day < before
+        ]
+        return pl.concat([pl.DataFrame(schema={**schema, "day": pl.String()}), *frames])
+
+    def write(self, name: str, frame: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> str:
+        """Replace a table that stands beside an asset's own, such as its quarantine, and give its address."""
+        path = self._path(name, None)
+        write_parquet(conform(frame, name, {name: schema}), path)
+        return str(path)
+
+    def _base(self) -> UPath:
+        return UPath(self.root) / "tables"
+
+    def _path(self, name: str, partition: str | None) -> UPath:
+        return self._base() / (f"{name}.parquet" if partition is None else f"{name}/{partition}.parquet")
