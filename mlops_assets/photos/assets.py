@@ -1,0 +1,109 @@
+"""Photos as they were landed, and as later stages may use them."""
+
+import dagster as dg
+import polars as pl
+
+from mlops_assets.code_versions import code_version
+from mlops_assets.compute import CPU_BATCH
+from mlops_assets.metadata import counts, photo, preview
+from mlops_assets.partitions import DAYS
+from mlops_assets.photos.cleaning import clean_day
+from mlops_assets.photos.intake import conservation, ingest_day
+from mlops_assets.photos.pixels import decode_scaled
+from mlops_assets.photos.schema import CLEAN_PHOTOS, RAW_PHOTOS
+from mlops_assets.progress import logged_progress
+from mlops_assets.use_case import UseCase
+from resources.machine import Machine
+from resources.photo_store import PhotoStore
+from resources.tables import Tables
+
+
+@dg.asset(
+    group_name="photos",
+    kinds={"image", "polars"},
+    partitions_def=DAYS,
+    op_tags=CPU_BATCH,
+    code_version=code_version(
+        "mlops_assets.photos.intake",
+        "mlops_assets.photos.landing",
+        "mlops_assets.photos.exif",
+        "mlops_assets.photos.capture_time",
+        "mlops_assets.photos.pictures",
+        "mlops_assets.photos.quarantine",
+    ),
+)
+def raw_photos(
+    context: dg.AssetExecutionContext,
+    photo_store: PhotoStore,
+    tables: Tables,
+    machine: Machine,
+    use_case: dg.ResourceParam[UseCase],
+) -> pl.DataFrame:
+    """The ledger of a day's landed files: every one accepted, a duplicate, or quarantined with reason and remedy."""
+    day = context.partition_key
+    earlier = tables.read_days("raw_photos", RAW_PHOTOS, before=day).filter(pl.col("status") == "accepted")
+    ledger = ingest_day(
+        photo_store,
+        day,
+        previous=tables.read("raw_photos", RAW_PHOTOS, day),
+        earlier=earlier.select("photo_id", "landing_uri"),
+        rules=use_case.intake,
+        timezone=use_case.timezone,
+        first_day=use_case.start,
+        progress=logged_progress(context.log, "photos taken in"),
+        workers=machine.threads,
+    )
+    quarantined = ledger.filter(pl.col("status") == "quarantined").select("landing_uri", "reason", "remedy")
+    context.add_output_metadata(
+        {**conservation(ledger), "preview": preview(ledger), "quarantine": preview(quarantined, rows=50)}
+    )
+    return ledger
+
+
+@dg.asset(
+    group_name="photos",
+    kinds={"image", "polars"},
+    partitions_def=DAYS,
+    op_tags=CPU_BATCH,
+    code_version=code_version(
+        "mlops_assets.photos.cleaning",
+        "mlops_assets.photos.quality",
+        "mlops_assets.photos.near_duplicates",
+        "mlops_assets.photos.pixels",
+    ),
+)
+def clean_photos(
+    context: dg.AssetExecutionContext,
+    raw_photos: pl.DataFrame,
+    photo_store: PhotoStore,
+    tables: Tables,
+    machine: Machine,
+    use_case: dg.ResourceParam[UseCase],
+) -> pl.DataFrame:
+    """Quality verdict, retake advice and perceptual hash of every accepted photo."""
+    day = context.partition_key
+    accepted = tables.read_days("raw_photos", RAW_PHOTOS, before=day).filter(pl.col("status") == "accepted")
+    enclosures = accepted.select("photo_id", "enclosure_id")
+    # In the order of days: of near-duplicates the first one counts.
+    cleaned = tables.read_days("clean_photos", CLEAN_PHOTOS, before=day)
+    recent = cleaned.join(enclosures, on="photo_id", maintain_order="left")
+    photos = clean_day(
+        photo_store,
+        raw_photos,
+        previous=tables.read("clean_photos", CLEAN_PHOTOS, day),
+        recent=recent.select("photo_id", "enclosure_id", "perceptual_hash"),
+        rules=use_case.quality,
+        progress=logged_progress(context.log, "photos cleaned"),
+        workers=machine.threads,
+    )
+    rejected = photos.filter(pl.col("verdict") == "rejected")
+    metadata: dict[str, dg.MetadataValue] = {
+        "verdicts": counts(photos, "verdict"),
+        "retakes": preview(rejected.select("photo_id", "reason", "retake_advice"), rows=50),
+        "preview": preview(photos),
+    }
+    if photos.height:
+        sample = photos.row(0, named=True)["photo_id"]
+        metadata["sample"] = photo(decode_scaled(photo_store.read_photo(sample), 640), sample)
+    context.add_output_metadata(metadata)
+    return photos

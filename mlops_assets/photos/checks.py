@@ -1,0 +1,99 @@
+"""What the ledger and the cleaned photos of a day must hold before anything is made of them."""
+
+import polars as pl
+
+from mlops_assets.expectations import between, not_null, one_of, true, unique
+from mlops_assets.photos.landing import pair
+from mlops_assets.photos.schema import STATUSES, VERDICTS
+from mlops_assets.table_checks import CheckInputs, TableCheck
+from resources.expectations import Expectation, Suite
+
+
+def landed_against_ledger(inputs: CheckInputs) -> pl.DataFrame:
+    """One row a landed file, from a listing of its own, with whether the ledger has a row for it."""
+    uris = [entry.file.uri for entry in pair(inputs.photo_store.list_day(inputs.day))]
+    frame = pl.DataFrame({"landing_uri": uris}, schema={"landing_uri": pl.String()})
+    return frame.with_columns(in_ledger=pl.col("landing_uri").is_in(inputs.table["landing_uri"].implode()))
+
+
+def _known_photos(inputs: CheckInputs) -> pl.DataFrame:
+    accepted = inputs.other("raw_photos", same_day=True).filter(pl.col("status") == "accepted")["photo_id"]
+    return inputs.table.with_columns(known=pl.col("photo_id").is_in(accepted.implode()))
+
+
+_EXPLAINED = pl.col("status") == "quarantined"
+_ACCEPTED = pl.col("status") == "accepted"
+
+CHECKS = (
+    TableCheck(
+        "raw_photos",
+        Suite("nothing_lost", (true("in_ledger", "every landed file has a row in the ledger"),), ("landing_uri",)),
+        "Landed = accepted + duplicate + quarantined, against a listing of its own.",
+        daily=True,
+        frame=landed_against_ledger,
+    ),
+    TableCheck(
+        "raw_photos",
+        Suite(
+            "ledger",
+            (
+                unique("landing_uri"),
+                *not_null("landing_uri", "status", "byte_size"),
+                one_of("status", STATUSES),
+                *(
+                    Expectation(
+                        "expect_column_values_to_not_be_null",
+                        {"column": column},
+                        f"{column} is given for what is quarantined",
+                        where=_EXPLAINED,
+                    )
+                    for column in ("reason", "remedy")
+                ),
+                *(
+                    Expectation(
+                        "expect_column_values_to_not_be_null",
+                        {"column": column},
+                        f"{column} is given for what is accepted",
+                        where=_ACCEPTED,
+                    )
+                    for column in ("photo_id", "enclosure_id", "visit_id", "width", "height", "format")
+                ),
+                Expectation(
+                    "expect_column_values_to_be_unique",
+                    {"column": "photo_id"},
+                    "a photo is accepted once",
+                    where=_ACCEPTED,
+                ),
+                between("latitude", -90, 90, "latitude in degrees"),
+                between("longitude", -180, 180, "longitude in degrees"),
+            ),
+            ("landing_uri",),
+        ),
+        "Every row is complete for its status and every accepted photo occurs once.",
+        daily=True,
+    ),
+    TableCheck(
+        "clean_photos",
+        Suite(
+            "cleaned",
+            (
+                unique("photo_id"),
+                *not_null("photo_id", "uri", "verdict"),
+                one_of("verdict", VERDICTS),
+                between("brightness", 0, 255, "brightness is a grey level"),
+                between("sharpness", 0, None, "sharpness is a variance"),
+                true("known", "every row is an accepted photo of the day"),
+                Expectation(
+                    "expect_column_values_to_not_be_null",
+                    {"column": "retake_advice"},
+                    "a rejected photo tells the technician what to do",
+                    where=pl.col("verdict") == "rejected",
+                ),
+            ),
+            ("photo_id",),
+        ),
+        "One complete row an accepted photo.",
+        daily=True,
+        frame=_known_photos,
+    ),
+)

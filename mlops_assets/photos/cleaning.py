@@ -1,0 +1,78 @@
+"""The quality table of a day: one row an accepted photo, measured, judged and compared with its neighbours."""
+
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from mlops_assets.photos.near_duplicates import mark_near_duplicates
+from mlops_assets.photos.parallel import Progress, map_in_threads
+from mlops_assets.photos.pixels import decode_scaled
+from mlops_assets.photos.quality import MEASURED_LONG_SIDE, Measures, judge, measure
+from mlops_assets.photos.schema import CLEAN_PHOTOS
+from mlops_assets.use_case import QualityRules
+
+if TYPE_CHECKING:
+    from resources.photo_store import PhotoStore
+
+_MEASURES = ["sharpness", "brightness", "contrast", "perceptual_hash"]
+
+
+def clean_day(
+    store: "PhotoStore",
+    ledger: pl.DataFrame,
+    *,
+    previous: pl.DataFrame,
+    recent: pl.DataFrame,
+    rules: QualityRules,
+    progress: Progress | None = None,
+    workers: int | None = None,
+) -> pl.DataFrame:
+    """Judge the accepted photos of a day.
+
+    Only photos that `previous` does not hold are read; verdicts and near-duplicates are worked out anew from the
+    measures, so that a changed threshold costs no reading.
+
+    Args:
+        store: Holds the normalised photos.
+        ledger: The day's RAW_PHOTOS.
+        previous: The day's last CLEAN_PHOTOS; empty at first, or after the measures themselves have changed.
+        recent: photo_id, enclosure_id and perceptual_hash of earlier days' photos, earliest first.
+        rules: Thresholds of the use case.
+        progress: Called after each photo that was read.
+        workers: Threads; as many as there are cores where None.
+
+    Returns:
+        CLEAN_PHOTOS by landing_uri, one row an accepted photo.
+
+    Raises:
+        FileNotFoundError: An accepted photo is not in the store.
+        OSError: The store cannot be read.
+        mlops_assets.photos.pixels.UnreadableImageError: A stored photo is damaged.
+    """
+    accepted = ledger.filter(pl.col("status") == "accepted").sort("landing_uri")
+    known = {row["photo_id"]: Measures(**{name: row[name] for name in _MEASURES}) for row in previous.to_dicts()}
+    to_read = [photo_id for photo_id in accepted["photo_id"] if photo_id not in known]
+    results = map_in_threads(partial(_measure_stored, store), to_read, workers=workers)
+    for done, (photo_id, measures) in enumerate(results, start=1):
+        known[photo_id] = measures
+        if progress is not None:
+            progress(done, len(to_read))
+    rows = [
+        {
+            "photo_id": photo["photo_id"],
+            "uri": store.photo_uri(photo["photo_id"]),
+            "enclosure_id": photo["enclosure_id"],
+            **asdict(known[photo["photo_id"]]),
+            **asdict(judge(known[photo["photo_id"]], rules, long_side=max(photo["width"], photo["height"]))),
+        }
+        for photo in accepted.iter_rows(named=True)
+    ]
+    judged = pl.DataFrame(rows, schema={**CLEAN_PHOTOS, "enclosure_id": pl.String()}, orient="row")
+    marked = mark_near_duplicates(judged.drop("near_duplicate_of"), recent, distance=rules.near_duplicate_distance)
+    return marked.select(CLEAN_PHOTOS.names())
+
+
+def _measure_stored(store: "PhotoStore", photo_id: str) -> tuple[str, Measures]:
+    return photo_id, measure(decode_scaled(store.read_photo(photo_id), MEASURED_LONG_SIDE))

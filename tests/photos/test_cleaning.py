@@ -1,0 +1,89 @@
+import io
+
+import polars as pl
+import pytest
+from PIL import ImageEnhance, ImageFilter
+from polars.testing import assert_frame_equal
+from upload_samples import counting_store, ingest, land, picture, scene
+
+from mlops_assets.photos.cleaning import clean_day
+from mlops_assets.photos.schema import CLEAN_PHOTOS
+from mlops_assets.use_case import QualityRules
+
+NOTHING = pl.DataFrame(schema=CLEAN_PHOTOS)
+NOBODY = pl.DataFrame(schema={"photo_id": pl.String(), "enclosure_id": pl.String(), "perceptual_hash": pl.String()})
+
+
+@pytest.fixture
+def store(tmp_path):
+    return counting_store(tmp_path)
+
+
+def clean(store, ledger, *, previous=NOTHING, recent=NOBODY, rules=None, **options):
+    return clean_day(store, ledger, previous=previous, recent=recent, rules=rules or QualityRules(), **options)
+
+
+def blurred(seed: int) -> bytes:
+    buffer = io.BytesIO()
+    scene(seed).filter(ImageFilter.GaussianBlur(14)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def brighter(seed: int) -> bytes:
+    buffer = io.BytesIO()
+    ImageEnhance.Brightness(scene(seed)).enhance(1.05).save(buffer, "JPEG", quality=70)
+    return buffer.getvalue()
+
+
+def test_each_accepted_photo_has_one_row_in_landing_order_and_others_none(store):
+    land(store, "CAB-1/a.jpg", picture(1))
+    land(store, "CAB-1/b.jpg", picture(1))
+    land(store, "CAB-1/c.jpg", blurred(2))
+    land(store, "CAB-1/d.jpg", b"bad")
+    ledger = ingest(store)
+    cleaned = clean(store, ledger)
+    assert cleaned.schema == CLEAN_PHOTOS
+    assert cleaned["photo_id"].to_list() == ledger.filter(pl.col("status") == "accepted")["photo_id"].to_list()
+    assert cleaned["verdict"].to_list() == ["usable", "rejected"]
+    assert cleaned["reason"][1].startswith("blurred")
+    assert cleaned["uri"].to_list() == [store.photo_uri(photo_id) for photo_id in cleaned["photo_id"]]
+
+
+def test_a_rerun_reads_nothing_and_a_changed_threshold_changes_the_verdict_without_reading(store):
+    land(store, "CAB-1/a.jpg", picture(1))
+    ledger = ingest(store)
+    told = []
+    first = clean(store, ledger, progress=lambda done, total: told.append((done, total)))
+    assert told == [(1, 1)]
+    store._reads.clear()
+    assert_frame_equal(clean(store, ledger, previous=first), first)
+    strict = clean(store, ledger, previous=first, rules=QualityRules(min_sharpness=1e6))
+    assert strict["verdict"].to_list() == ["rejected"]
+    assert store._reads == []
+
+
+def test_near_duplicates_are_found_within_the_day_and_among_recent_photos(store):
+    land(store, "CAB-1/a.jpg", picture(1))
+    land(store, "CAB-1/b.jpg", brighter(1))
+    land(store, "CAB-2/c.jpg", picture(1, quality=60))
+    ledger = ingest(store)
+    cleaned = clean(store, ledger)
+    first = cleaned["photo_id"][0]
+    assert cleaned["near_duplicate_of"].to_list() == [None, first, None]
+    recent = pl.DataFrame(
+        {"photo_id": ["older"], "enclosure_id": ["CAB-2"], "perceptual_hash": [cleaned["perceptual_hash"][2]]}
+    )
+    assert clean(store, ledger, recent=recent)["near_duplicate_of"].to_list() == [None, first, "older"]
+
+
+def test_a_day_without_accepted_photos_gives_an_empty_table(store):
+    assert_frame_equal(clean(store, ingest(store)), NOTHING)
+
+
+def test_a_photo_missing_from_the_store_is_an_error_with_a_remedy(store, tmp_path):
+    land(store, "CAB-1/a.jpg", picture(1))
+    ledger = ingest(store)
+    (tmp_path / "empty").mkdir()
+    other = type(store)(landing=store.landing, root=str(tmp_path / "empty"))
+    with pytest.raises(FileNotFoundError, match="materialise raw_photos"):
+        clean(other, ledger)
