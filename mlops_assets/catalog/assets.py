@@ -1,0 +1,225 @@
+"""What is in which enclosure: found on photos, counted over visits, written for people and programs to read."""
+
+import datetime as dt
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+
+from mlops_assets.catalog.catalog import equipment_catalog as latest_state
+from mlops_assets.catalog.catalog import equipment_changes as changes_between_visits
+from mlops_assets.catalog.detecting import detect_day
+from mlops_assets.catalog.inventory import counted_detections
+from mlops_assets.catalog.inventory import visit_inventory as count_visits
+from mlops_assets.catalog.pages import write_pages
+from mlops_assets.catalog.schema import DETECTIONS
+from mlops_assets.code_versions import code_version
+from mlops_assets.compute import CPU_BATCH, CPU_LIGHT
+from mlops_assets.detector.champion import Champion, latest_champion
+from mlops_assets.detector.charts import annotate
+from mlops_assets.metadata import counts, photo, preview
+from mlops_assets.partitions import DAYS
+from mlops_assets.photos.lookup import photos_of_visits
+from mlops_assets.photos.pixels import decode_scaled
+from mlops_assets.progress import logged_progress
+from mlops_assets.use_case import UseCase
+from resources.catalog_database import CatalogDatabase
+from resources.machine import Machine
+from resources.model_registry import ModelRegistry
+from resources.output_folder import OutputFolder
+from resources.photo_store import PhotoStore
+from resources.tables import Tables
+
+
+@dg.asset(
+    group_name="catalog",
+    kinds={"onnx", "polars"},
+    partitions_def=DAYS,
+    op_tags=CPU_BATCH,
+    code_version=code_version(
+        "mlops_assets.catalog.detecting", "mlops_assets.detector.predictor", "mlops_assets.photos.pixels"
+    ),
+)
+def detections(
+    context: dg.AssetExecutionContext,
+    clean_photos: pl.DataFrame,
+    photo_store: PhotoStore,
+    model_registry: ModelRegistry,
+    tables: Tables,
+    machine: Machine,
+) -> pl.DataFrame:
+    """What the champion finds on a day's usable photos; photos that it has looked at before are not looked at again."""
+    champion = latest_champion(tables)
+    found = detect_day(
+        clean_photos,
+        previous=tables.read("detections", DETECTIONS, context.partition_key),
+        champion=champion,
+        download=lambda version, name: model_registry.download(version, name, Path(machine.scratch) / "models"),
+        read_photo=photo_store.read_photo,
+        threads=machine.threads,
+        progress=logged_progress(context.log, "photos looked at"),
+    )
+    metadata: dict[str, dg.MetadataValue | str | int] = {
+        "model_version": champion.version if champion else "no champion yet",
+        "photos": found["photo_id"].n_unique(),
+        "preview": preview(found),
+    }
+    if champion and found["class_id"].count():
+        metadata |= {"classes": counts(_named(found, champion), "class_name")}
+        metadata |= {"sample": _annotated_sample(found, champion, photo_store)}
+    context.add_output_metadata(metadata)
+    return found
+
+
+@dg.asset(
+    group_name="catalog",
+    kinds={"polars"},
+    op_tags=CPU_LIGHT,
+    pool="catalogue",
+    deps=["champion_detector"],
+    code_version=code_version("mlops_assets.catalog.inventory"),
+)
+def visit_inventory(
+    context: dg.AssetExecutionContext,
+    detections: dict[str, pl.DataFrame],
+    raw_photos: dict[str, pl.DataFrame],
+    clean_photos: dict[str, pl.DataFrame],
+    tables: Tables,
+    use_case: dg.ResourceParam[UseCase],
+) -> pl.DataFrame:
+    """Quantity of each class at each visit, by the best view, with what a visit could not show carried forward."""
+    champion = latest_champion(tables)
+    inventory = count_visits(
+        pl.concat([pl.DataFrame(schema=DETECTIONS), *detections.values()]),
+        photos_of_visits(raw_photos, clean_photos),
+        champion.thresholds if champion else {},
+        use_case.inventory,
+    )
+    context.add_output_metadata({"statuses": counts(inventory, "status"), "preview": preview(inventory)})
+    return inventory
+
+
+@dg.asset(
+    group_name="catalog",
+    kinds={"polars", "sqlite"},
+    op_tags=CPU_LIGHT,
+    pool="catalogue",
+    code_version=code_version("mlops_assets.catalog.catalog"),
+)
+def equipment_catalog(
+    context: dg.AssetExecutionContext,
+    visit_inventory: pl.DataFrame,
+    equipment_classes: pl.DataFrame,
+    catalog_database: CatalogDatabase,
+) -> pl.DataFrame:
+    """The latest state of every enclosure and class, with its evidence; also in the catalogue database."""
+    catalog = latest_state(visit_inventory, equipment_classes)
+    written = catalog_database.replace_tables(
+        {
+            "equipment_catalog": catalog,
+            "equipment_changes": changes_between_visits(visit_inventory),
+            "visit_inventory": visit_inventory,
+        }
+    )
+    context.add_output_metadata(
+        {
+            "enclosures": catalog["enclosure_id"].n_unique(),
+            "statuses": counts(catalog, "status"),
+            "classes": counts(catalog.filter(pl.col("quantity") > 0), "class_name"),
+            "database": dg.MetadataValue.json(written),
+            "preview": preview(catalog),
+        }
+    )
+    return catalog
+
+
+@dg.asset(
+    group_name="catalog",
+    kinds={"polars"},
+    op_tags=CPU_LIGHT,
+    pool="catalogue",
+    code_version=code_version("mlops_assets.catalog.catalog"),
+)
+def equipment_changes(context: dg.AssetExecutionContext, visit_inventory: pl.DataFrame) -> pl.DataFrame:
+    """What appeared, disappeared or changed in quantity between two visits of an enclosure."""
+    changes = changes_between_visits(visit_inventory)
+    context.add_output_metadata({"changes": counts(changes, "change"), "preview": preview(changes)})
+    return changes
+
+
+@dg.asset(
+    group_name="catalog",
+    kinds={"html"},
+    op_tags=CPU_LIGHT,
+    pool="catalogue",
+    code_version=code_version(
+        "mlops_assets.catalog.pages",
+        "mlops_assets.catalog.page_content",
+        "mlops_assets.catalog.pictures",
+        "mlops_assets.detector.charts",
+    ),
+)
+def catalog_pages(
+    context: dg.AssetExecutionContext,
+    equipment_catalog: pl.DataFrame,
+    equipment_changes: pl.DataFrame,
+    equipment_classes: pl.DataFrame,
+    detections: dict[str, pl.DataFrame],
+    raw_photos: dict[str, pl.DataFrame],
+    clean_photos: dict[str, pl.DataFrame],
+    photo_store: PhotoStore,
+    tables: Tables,
+    pages_folder: OutputFolder,
+    machine: Machine,
+    use_case: dg.ResourceParam[UseCase],
+) -> dg.MaterializeResult[None]:
+    """Pages for people: an overview, and one page an enclosure with the photo that shows each item."""
+    champion = latest_champion(tables)
+    found = pl.concat([pl.DataFrame(schema=DETECTIONS), *detections.values()])
+    result = write_pages(
+        pages_folder.path(),
+        title=use_case.title,
+        catalog=equipment_catalog,
+        changes=equipment_changes,
+        photos=photos_of_visits(raw_photos, clean_photos),
+        classes=equipment_classes,
+        read_photo=photo_store.read_photo,
+        facts=_facts(champion, context.run.run_id),
+        boxes=counted_detections(found, champion.thresholds if champion else {}, use_case.inventory),
+        annotate=annotate,
+        workers=machine.threads,
+    )
+    return dg.MaterializeResult(
+        metadata={
+            "index": dg.MetadataValue.path(str(result.index)),
+            "pages": result.pages,
+            "pictures": result.pictures,
+            "written": result.written,
+            "removed": result.removed,
+            "photos_unavailable": len(result.unavailable_photos),
+        }
+    )
+
+
+def _facts(champion: Champion | None, run_id: str) -> dict[str, str]:
+    return {
+        "Built": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "Model version": champion.version if champion else "none yet",
+        "Dagster run": run_id,
+    }
+
+
+def _named(found: pl.DataFrame, champion: Champion) -> pl.DataFrame:
+    return found.drop_nulls("class_id").with_columns(
+        class_name=pl.col("class_id").replace_strict(champion.class_map, return_dtype=pl.String)
+    )
+
+
+def _annotated_sample(found: pl.DataFrame, champion: Champion, photo_store: PhotoStore) -> dg.MetadataValue:
+    """The photo with most detections, drawn."""
+    counted = _named(found, champion)
+    busiest = counted["photo_id"].value_counts(sort=True).row(0)[0]
+    boxes = counted.filter(pl.col("photo_id") == busiest).select(
+        "class_name", "confidence", "box_x", "box_y", "box_w", "box_h"
+    )
+    return photo(annotate(decode_scaled(photo_store.read_photo(busiest), 640), list(boxes.iter_rows())), busiest)
