@@ -1,0 +1,65 @@
+"""What a training dataset must hold before hours are spent on it."""
+
+import polars as pl
+
+from mlops_assets.boxes import with_edges
+from mlops_assets.dataset.schema import SPLITS
+from mlops_assets.expectations import boxes_inside, not_null, one_of, true
+from mlops_assets.table_checks import CheckInputs, TableCheck
+from resources.expectations import Expectation, Suite
+
+
+def _enclosures(inputs: CheckInputs) -> pl.DataFrame:
+    """One row an enclosure with the number of splits that it stands in, and whether it stands where it was put."""
+    assigned = inputs.other("split_assignments").select("enclosure_id", pl.col("split").alias("assigned"))
+    return (
+        inputs.table.join(assigned, on="enclosure_id", how="left")
+        .group_by("enclosure_id")
+        .agg(
+            pl.n_unique("split").alias("splits"),
+            (pl.col("split") == pl.col("assigned")).fill_null(False).all().alias("as_assigned"),
+        )
+    )
+
+
+def _known_classes(inputs: CheckInputs) -> pl.DataFrame:
+    active = inputs.other("equipment_classes").filter(pl.col("status") == "active")["class_id"]
+    return with_edges(inputs.table).with_columns(
+        known=(pl.col("class_id").is_null() | pl.col("class_id").is_in(active.implode()))
+    )
+
+
+CHECKS = (
+    TableCheck(
+        "training_dataset",
+        Suite(
+            "no_leakage",
+            (
+                Expectation(
+                    "expect_column_values_to_be_between",
+                    {"column": "splits", "min_value": 1, "max_value": 1},
+                    "an enclosure stands in one split only",
+                ),
+                true("as_assigned", "an enclosure stands in the split that it was assigned to for good"),
+            ),
+            ("enclosure_id",),
+        ),
+        "No enclosure on both sides of a split.",
+        frame=_enclosures,
+    ),
+    TableCheck(
+        "training_dataset",
+        Suite(
+            "dataset",
+            (
+                *not_null("photo_id", "enclosure_id", "split"),
+                one_of("split", SPLITS),
+                *boxes_inside(),
+                true("known", "every box is of an active class"),
+            ),
+            ("photo_id", "class_id"),
+        ),
+        "Boxes of active classes, inside their photos.",
+        frame=_known_classes,
+    ),
+)

@@ -1,0 +1,84 @@
+"""What annotators said is on the photos, and the vocabulary that grows from it."""
+
+import datetime as dt
+
+import dagster as dg
+import polars as pl
+
+from mlops_assets.code_versions import code_version
+from mlops_assets.compute import CPU_LIGHT
+from mlops_assets.labels.importing import import_labels
+from mlops_assets.labels.schema import ANNOTATIONS, EQUIPMENT_CLASSES, LABEL_QUARANTINE
+from mlops_assets.labels.vocabulary import equipment_classes as count_classes
+from mlops_assets.metadata import counts, preview
+from mlops_assets.photos.lookup import landed_photos
+from mlops_assets.use_case import UseCase
+from resources.label_drop import LabelDrop
+from resources.tables import Tables
+
+
+@dg.asset(
+    group_name="labels",
+    kinds={"polars"},
+    op_tags=CPU_LIGHT,
+    pool="labels",
+    code_version=code_version(
+        *(f"mlops_assets.labels.{module}" for module in ("importing", "matching", "vocabulary", "drop", "items")),
+        *(f"mlops_assets.labels.{module}" for module in ("formats", "coco", "cvat", "label_studio", "voc", "yolo")),
+        *(f"mlops_assets.labels.{module}" for module in ("json_text", "xml_text")),
+    ),
+)
+def annotations(
+    context: dg.AssetExecutionContext,
+    raw_photos: dict[str, pl.DataFrame],
+    label_drop: LabelDrop,
+    tables: Tables,
+    use_case: dg.ResourceParam[UseCase],
+) -> pl.DataFrame:
+    """Every labelled box, the latest labelling of each photo; what cannot be used is quarantined with its reason."""
+    imported = import_labels(
+        label_drop.path(),
+        photos=landed_photos(raw_photos),
+        previous=tables.read("annotations", ANNOTATIONS),
+        known_classes=tables.read("equipment_classes", EQUIPMENT_CLASSES),
+        declared=use_case.classes,
+        now=dt.datetime.now(dt.UTC),
+    )
+    address = tables.write("label_quarantine", imported.quarantine, LABEL_QUARANTINE)
+    context.add_output_metadata(
+        {
+            **imported.summary,
+            "classes": counts(imported.annotations, "class_name"),
+            "quarantined": imported.quarantine.height,
+            "quarantine": preview(imported.quarantine, rows=50),
+            "quarantine_table": dg.MetadataValue.path(address),
+            "preview": preview(imported.annotations),
+        }
+    )
+    return imported.annotations
+
+
+@dg.asset(
+    group_name="labels",
+    kinds={"polars"},
+    op_tags=CPU_LIGHT,
+    pool="labels",
+    code_version=code_version("mlops_assets.labels.vocabulary"),
+)
+def equipment_classes(
+    context: dg.AssetExecutionContext,
+    annotations: pl.DataFrame,
+    raw_photos: dict[str, pl.DataFrame],
+    tables: Tables,
+    use_case: dg.ResourceParam[UseCase],
+) -> pl.DataFrame:
+    """The vocabulary: append-only ids; a name becomes an active class at enough boxes in enough enclosures."""
+    classes = count_classes(
+        annotations,
+        landed_photos(raw_photos),
+        tables.read("equipment_classes", EQUIPMENT_CLASSES),
+        use_case.classes,
+        use_case.new_class,
+    )
+    context.add_output_metadata({"statuses": counts(classes, "status"), "preview": preview(classes, rows=100)})
+    return classes

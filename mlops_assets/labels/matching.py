@@ -1,0 +1,98 @@
+"""Which photo a label means: photo_id, else `<enclosure_id>/<file>`, else a file name that is unique (DESIGN §3).
+
+The day in front, `<day>/<enclosure_id>/<file>`, decides where an enclosure has the same file name on several days.
+"""
+
+from collections.abc import Iterable
+
+import polars as pl
+
+MATCHES = pl.Schema({"reference": pl.String(), "photo_id": pl.String(), "reason": pl.String(), "remedy": pl.String()})
+"""One row a distinct reference: photo_id, or else why there is none and what to do."""
+
+_ANY_SUFFIX = r"\.[^./]*$"
+_BY_ID = 4
+_REMEDY = "name the photo by its photo_id or as <enclosure_id>/<file>"
+
+
+def match_photos(references: Iterable[str], photos: pl.DataFrame) -> pl.DataFrame:
+    """Find the photo of each distinct reference.
+
+    Args:
+        references: Photos as label files name them; `.*` at the end stands for any suffix.
+        photos: photo_id, landing_uri; a duplicate's row, whose bytes have the same photo_id, makes its name known too.
+
+    Returns:
+        MATCHES, sorted by reference.
+    """
+    distinct = pl.DataFrame({"reference": sorted(set(references))}, schema={"reference": pl.String()})
+    wanted = _reference_keys(distinct)
+    hits = wanted.join(_photo_keys(photos), on="key").group_by("reference", "level").agg(pl.col("photo_id").unique())
+    best = hits.sort("level", descending=True).unique("reference", keep="first", maintain_order=True)
+    enclosures = photos.select(_parts("landing_uri").list.get(-2, null_on_oob=True).alias("parent")).unique()
+    parents = distinct.select("reference", _parts("reference").list.get(-2, null_on_oob=True).alias("parent"))
+    named = parents.join(enclosures, on="parent", how="semi")
+    # A known enclosure without that file is a mistake, not an invitation to look in other enclosures.
+    best = best.join(named.with_columns(level=pl.lit(1)), on=["reference", "level"], how="anti")
+    count = pl.col("photo_id").list.len().fill_null(0)
+    return (
+        distinct.join(best, on="reference", how="left")
+        .select(
+            "reference",
+            pl.when(count == 1).then(pl.col("photo_id").list.first()).alias("photo_id"),
+            pl.when(count == 0)
+            .then(pl.format("no accepted photo is named {}", "reference"))
+            .when(count > 1)
+            .then(pl.format("{} photos are named {}", count, "reference"))
+            .alias("reason"),
+            pl.when(count == 0)
+            .then(pl.lit(f"upload the photo first, or {_REMEDY}"))
+            .when(count > 1)
+            .then(pl.lit(_REMEDY))
+            .alias("remedy"),
+        )
+        .sort("reference")
+        .match_to_schema(MATCHES)
+    )
+
+
+def is_sideways(label_size: tuple[float, float] | None, photo_size: tuple[int, int] | None) -> bool:
+    """Whether labels were drawn on stored pixels while the upright photo lies the other way.
+
+    True if the label's aspect ratio is the inverse of the photo's (within 1 %, for rounding of scaled copies) and not
+    the photo's own. Unknown sizes and square photos say nothing.
+    """
+    if label_size is None or photo_size is None:
+        return False
+    ratio = (label_size[0] / label_size[1]) * (photo_size[1] / photo_size[0])
+    turned = (label_size[0] / label_size[1]) * (photo_size[0] / photo_size[1])
+    return abs(turned - 1) < 0.01 <= abs(ratio - 1)
+
+
+def _parts(column: str) -> pl.Expr:
+    path = pl.col(column).str.replace_all("\\", "/", literal=True)
+    return path.str.split("/").list.filter(~pl.element().is_in(["", "."])).list.tail(3)
+
+
+def _path_keys(frame: pl.DataFrame, name: str, column: str) -> pl.DataFrame:
+    """Long table (name, level, key): the last 1, 2 and 3 components of the path in `column`."""
+    parts = frame.select(name, _parts(column).alias("parts"))
+    return pl.concat(
+        parts.filter(pl.col("parts").list.len() >= level).select(
+            name, pl.lit(level).alias("level"), pl.col("parts").list.tail(level).list.join("/").alias("key")
+        )
+        for level in (1, 2, 3)
+    )
+
+
+def _photo_keys(photos: pl.DataFrame) -> pl.DataFrame:
+    full = _path_keys(photos, "photo_id", "landing_uri").select("photo_id", "key")
+    any_suffix = full.with_columns(pl.col("key").str.replace(_ANY_SUFFIX, ".*"))
+    ids = photos.select("photo_id", pl.col("photo_id").alias("key"))
+    return pl.concat([full, any_suffix, ids]).unique()
+
+
+def _reference_keys(distinct: pl.DataFrame) -> pl.DataFrame:
+    stem = _parts("reference").list.last().str.replace(_ANY_SUFFIX, "")
+    ids = distinct.select("reference", pl.lit(_BY_ID).alias("level"), stem.alias("key"))
+    return pl.concat([_path_keys(distinct, "reference", "reference"), ids])

@@ -1,0 +1,132 @@
+"""YOLO text labels, one file a photo, and the files that name their classes.
+
+A line is `class x_centre y_centre width height`, relative (docs.ultralytics.com/datasets/detect); more coordinates
+are a polygon or oriented box, of which the bounds are taken.
+"""
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+import yaml
+
+from mlops_assets.labels.items import (
+    IMAGE_SUFFIXES,
+    Box,
+    BoxError,
+    LabelFormatError,
+    LabelledPhoto,
+    ParsedLabels,
+    class_name,
+    number,
+    polygon_bounds,
+    read_boxes,
+    relative_box,
+)
+
+NAMES_REMEDY = "put classes.txt, obj.names or data.yaml with the class names beside the labels or in a folder above"
+
+
+def is_names_file(file_name: str) -> bool:
+    """Whether a file of this name lists class names (or, as YAML, may)."""
+    lowered = file_name.lower()
+    return lowered == "classes.txt" or lowered.endswith((".names", ".yaml", ".yml"))
+
+
+def read_class_names(file_name: str, content: bytes) -> dict[int, str] | None:
+    """Read index to name from classes.txt, *.names or the `names` of a YAML file; None for YAML without names.
+
+    Raises:
+        LabelFormatError: Unreadable, or names that are none.
+    """
+    remedy = f"correct {PurePosixPath(file_name).name}"
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise LabelFormatError(f"{file_name} is no UTF-8 text", remedy) from error
+    if not file_name.lower().endswith((".yaml", ".yml")):
+        return {index: line.strip() for index, line in enumerate(text.splitlines()) if line.strip()}
+    try:
+        parsed = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise LabelFormatError(f"{file_name} is no valid YAML", remedy) from error
+    names = parsed.get("names") if isinstance(parsed, dict) else None
+    if names is None:
+        return None
+    pairs = (
+        names.items() if isinstance(names, dict) else enumerate(names) if isinstance(names, list) else [(None, None)]
+    )
+    try:
+        return {_index(key): class_name(str(name)) for key, name in pairs}
+    except BoxError as error:
+        raise LabelFormatError(f"`names` of {file_name}: {error}", remedy) from error
+
+
+def parse_yolo(source: str, content: bytes, names: Mapping[int, str] | LabelFormatError) -> ParsedLabels:
+    """Read one label file; an empty one says that the photo was labelled as empty.
+
+    Args:
+        source: Path of the file in the label drop; its stem names the photo, its folder may name the enclosure.
+        content: The file's bytes.
+        names: Class names by index, or why there are none.
+
+    Raises:
+        LabelFormatError: Not YOLO text, or without class names.
+    """
+    lines = _lines(content)
+    if lines and all(line.lower().endswith(IMAGE_SUFFIXES) for _, line in lines):
+        return ParsedLabels()  # a list of photos, as train.txt is: part of the format, no labels
+    if not all(_is_label(line) for _, line in lines):
+        raise LabelFormatError(
+            "neither YOLO labels nor another known format", "remove the file, or export the labels in a known format"
+        )
+    if isinstance(names, LabelFormatError):
+        raise names
+    path = PurePosixPath(source)
+    reference = "/".join([*path.parent.parts[-2:], path.stem + ".*"])
+    boxes, problems = read_boxes(
+        source, [(f"line {line_no}", line) for line_no, line in lines], lambda line: _box(line, names)
+    )
+    declared = tuple(names[index] for index in sorted(names))
+    parsed = ParsedLabels()
+    parsed.add(LabelledPhoto(source, path.name, reference, boxes, class_names=declared), problems)
+    return parsed
+
+
+def _lines(content: bytes) -> list[tuple[int, str]]:
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise LabelFormatError("no UTF-8 text", "export the labels again in a known format") from error
+    return [(line_no, line.strip()) for line_no, line in enumerate(text.splitlines(), 1) if line.strip()]
+
+
+def _is_label(line: str) -> bool:
+    fields = line.split()
+    try:
+        return len(fields) >= 5 and all(isinstance(float(text), float) for text in fields)
+    except ValueError:
+        return False
+
+
+def _box(line: str, names: Mapping[int, str]) -> Box:
+    fields = line.split()
+    index = _index(fields[0])
+    if index not in names:
+        raise BoxError(f"class {index} is not among the {len(names)} class names", NAMES_REMEDY)
+    values = [number(text, "coordinate") for text in fields[1:]]
+    name = class_name(names[index])
+    if len(values) == 4:
+        x, y, width, height = values
+        return relative_box(name, (x - width / 2, y - height / 2, x + width / 2, y + height / 2))
+    if len(values) == 5:
+        raise BoxError("a sixth number, as model output has its confidence", "label by hand, or remove the confidences")
+    if len(values) % 2:
+        raise BoxError(f"a polygon of {len(values)} numbers", "draw the object again")
+    return relative_box(name, polygon_bounds(list(zip(values[::2], values[1::2], strict=True))))
+
+
+def _index(value: object) -> int:
+    index = number(value, "class index")
+    if not index.is_integer() or index < 0:
+        raise BoxError(f"class index {str(value)[:40]} is no whole number from 0", "export the labels again")
+    return int(index)

@@ -1,0 +1,118 @@
+import polars as pl
+import pytest
+
+from mlops_assets.dataset.building import (
+    BACKGROUND_SURPLUS,
+    CLASS_NOT_LOOKED_FOR,
+    PROPOSED_CLASS,
+    UnassignedEnclosureError,
+    UntrainableDatasetError,
+    build_dataset,
+    check_trainable,
+    provisional_classes,
+    select_photos,
+)
+from mlops_assets.dataset.schema import SPLIT_ASSIGNMENTS, TRAINING_DATASET
+from mlops_assets.labels.schema import ANNOTATIONS, EQUIPMENT_CLASSES
+
+SPLITS = pl.DataFrame(
+    [(e, e, s) for e, s in {"T1": "train", "T2": "train", "V": "val", "X": "test"}.items()],
+    schema=SPLIT_ASSIGNMENTS,
+    orient="row",
+)
+
+
+def classes(*statuses):
+    rows = [(n, f"class {n}", [], status, None, 1, 1, None) for n, status in enumerate(statuses)]
+    return pl.DataFrame(rows, schema=EQUIPMENT_CLASSES, orient="row")
+
+
+def labels(photos):
+    """Annotations and photos from {photo_id: (enclosure_id, class ids, class_map_version)}."""
+    rows = [
+        (photo_id, c, None, *((None,) * 4 if c is None else (0.5, 0.5, 0.1, 0.1)), None, "s", None, version)
+        for photo_id, (_, class_ids, version) in photos.items()
+        for c in class_ids or [None]
+    ]
+    homes = [(photo_id, enclosure) for photo_id, (enclosure, *_) in photos.items()]
+    return (
+        pl.DataFrame(rows, schema=ANNOTATIONS, orient="row"),
+        pl.DataFrame(homes, schema={"photo_id": pl.String, "enclosure_id": pl.String}, orient="row"),
+    )
+
+
+def left_out(photos, *statuses):
+    selected = select_photos(*labels(photos), classes(*statuses), SPLITS)
+    return dict(selected.select("photo_id", "left_out").iter_rows())
+
+
+def test_boxes_of_active_classes_with_their_split():
+    dataset = build_dataset(
+        *labels({"a": ("T1", [0, 0], 1), "b": ("V", [0], 1), "c": ("X", [], 1)}), classes("active"), SPLITS
+    )
+    assert dataset.schema == TRAINING_DATASET
+    assert dataset.select("photo_id", "split", "class_id", "class_map_version").rows() == [
+        ("c", "test", None, 1),
+        ("a", "train", 0, 1),
+        ("a", "train", 0, 1),
+        ("b", "val", 0, 1),
+    ]
+
+
+def test_photos_that_show_a_proposed_class_are_no_background_for_it():
+    photos = {"a": ("T1", [0, 1], 2), "b": ("T2", [0], 2), "c": ("V", [1], 2), "d": ("X", [0, 1], 2)}
+    assert left_out(photos, "active", "proposed") == {"a": PROPOSED_CLASS, "b": None, "c": PROPOSED_CLASS, "d": None}
+    photos |= {f"o{n}": ("T2", [0], 2) for n in range(9)}
+    assert set(left_out(photos, "active", "deprecated").values()) == {None}
+    test_rows = build_dataset(*labels(photos), classes("active", "proposed"), SPLITS).filter(split="test")
+    assert test_rows["class_id"].to_list() == [0]
+
+
+def test_photos_labelled_before_a_class_existed_are_left_out_where_the_enclosure_shows_it():
+    photos = {
+        "old_there": ("T1", [0], 1),
+        "new_there": ("T1", [0, 1], 2),
+        "old_elsewhere": ("T2", [0], 1),
+        "old_test": ("X", [0], 1),
+        "new_test": ("X", [1], 2),
+    }
+    assert left_out(photos, "active", "active") == {
+        "old_there": CLASS_NOT_LOOKED_FOR,
+        "new_there": None,
+        "old_elsewhere": None,
+        "old_test": None,
+        "new_test": None,
+    }
+    dataset = build_dataset(*labels(photos), classes("active", "active"), SPLITS)
+    assert dataset.filter(photo_id="old_test")["class_map_version"].to_list() == [1]
+
+
+def test_train_background_stays_within_a_tenth():
+    photos = {f"o{n:02d}": ("T1", [0], 1) for n in range(18)} | {f"b{n}": ("T2", [], 1) for n in range(5)}
+    photos |= {f"v{n}": ("V", [], 1) for n in range(5)}
+    reasons = left_out(photos, "active")
+    assert [reasons[f"b{n}"] for n in range(5)] == [None, None, *[BACKGROUND_SURPLUS] * 3]
+    assert {reasons[f"v{n}"] for n in range(5)} == {None}
+
+
+def test_an_enclosure_without_a_split_is_an_error():
+    with pytest.raises(UnassignedEnclosureError, match="1 labelled enclosures have no split, NEW first"):
+        build_dataset(*labels({"a": ("NEW", [0], 1)}), classes("active"), SPLITS)
+
+
+def test_each_active_class_must_be_learnable():
+    known = classes("active", "active", "proposed")
+    dataset = build_dataset(*labels({"a": ("T1", [0], 2), "v": ("V", [0, 1], 2)}), known, SPLITS)
+    with pytest.raises(UntrainableDatasetError, match=r"No train box of class 1 \(1\)"):
+        check_trainable(dataset, known)
+    check_trainable(dataset, classes("active"))
+    with pytest.raises(UntrainableDatasetError, match="No class is active"):
+        check_trainable(dataset, classes("proposed"))
+    with pytest.raises(UntrainableDatasetError, match="No validation photo"):
+        check_trainable(dataset.filter(split="train"), classes("active"))
+
+
+def test_classes_without_test_boxes_are_provisional():
+    known = classes("active", "active")
+    dataset = build_dataset(*labels({"a": ("T1", [0, 1], 2), "x": ("X", [1], 2)}), known, SPLITS)
+    assert provisional_classes(dataset, known) == [0]

@@ -1,0 +1,96 @@
+import json
+
+import polars as pl
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlops_assets.dataset.schema import TRAINING_DATASET
+from mlops_assets.dataset.versions import active_class_map, class_key, data_yaml, fingerprint, manifest
+from mlops_assets.labels.schema import EQUIPMENT_CLASSES
+
+side = st.floats(0, 1)
+row = st.one_of(
+    st.tuples(
+        st.sampled_from("abc"),
+        st.just("E"),
+        st.sampled_from(["train", "test"]),
+        st.integers(0, 3),
+        side,
+        side,
+        side,
+        side,
+        st.just(4),
+    ),
+    st.tuples(st.sampled_from("abc"), st.just("E"), st.just("val"), *[st.none()] * 5, st.just(4)),
+)
+CLASS_MAP = {0: "battery", 7: "ventilátor"}
+
+
+def table(rows):
+    return pl.DataFrame(rows, schema=TRAINING_DATASET, orient="row")
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(row, max_size=8), st.randoms(use_true_random=False))
+def test_the_fingerprint_does_not_depend_on_the_order_of_rows_columns_or_classes(rows, random):
+    shuffled = random.sample(rows, len(rows))
+    columns = random.sample(TRAINING_DATASET.names(), len(TRAINING_DATASET))
+    expected = fingerprint(table(rows), CLASS_MAP, "1")
+    assert fingerprint(table(shuffled).select(columns), dict(reversed(CLASS_MAP.items())), "1") == expected
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(row, min_size=1, max_size=6), row)
+def test_the_fingerprint_changes_with_rows_class_map_and_code(rows, more):
+    known = {
+        fingerprint(table(rows), CLASS_MAP, "1"),
+        fingerprint(table([*rows, more]), CLASS_MAP, "1"),
+        fingerprint(table(rows), {**CLASS_MAP, 7: "fan"}, "1"),
+        fingerprint(table(rows), CLASS_MAP, "2"),
+    }
+    assert len(known) == 4
+
+
+def test_the_fingerprint_is_the_same_everywhere():
+    rows = [("a", "E", "train", 0, 0.1, 0.2, 0.3, 0.1 + 0.2, 1)]
+    assert fingerprint(table(rows), {0: "x"}, "1") == fingerprint(table(rows).rechunk(), {0: "x"}, "1")
+    assert len(fingerprint(table(rows), {0: "x"}, "1")) == 64
+
+
+def test_data_yaml_has_stable_names_and_an_absolute_path(tmp_path):
+    content = yaml.safe_load(data_yaml(tmp_path, [7, 0]))
+    assert content["names"] == {0: "c0000", 1: "c0007"}
+    assert content["path"] == str(tmp_path.resolve())
+    assert content["val"] == "images/val"
+    assert "path" not in yaml.safe_load(data_yaml(None, [0]))
+    assert class_key(12345) == "c12345"
+
+
+def test_only_active_classes_are_in_the_class_map():
+    rows = [(3, "b", [], "active", None, 1, 1, None), (1, "a", [], "active", None, 1, 1, None)]
+    rows += [(2, "c", [], "proposed", None, 1, 1, None)]
+    assert list(active_class_map(pl.DataFrame(rows, schema=EQUIPMENT_CLASSES, orient="row")).items()) == [
+        (1, "a"),
+        (3, "b"),
+    ]
+
+
+def test_the_manifest_tells_what_was_trained_on():
+    rows = [
+        ("a", "E1", "train", 0, 0.5, 0.5, 0.1, 0.1, 1),
+        ("a", "E1", "train", 7, 0.5, 0.5, 0.1, 0.1, 1),
+        ("b", "E2", "train", None, None, None, None, None, 1),
+        ("c", "E3", "test", 0, 0.5, 0.5, 0.1, 0.1, 1),
+    ]
+    told = json.loads(json.dumps(manifest(table(rows), CLASS_MAP, "1")))
+    assert told["fingerprint"] == fingerprint(table(rows), CLASS_MAP, "1")
+    assert told["class_map"] == {"0": "battery", "7": "ventilátor"}
+    assert told["splits"]["train"] == {
+        "photos": 2,
+        "background_photos": 1,
+        "boxes": 2,
+        "boxes_by_class": {"0": 1, "7": 1},
+        "enclosures": ["E1", "E2"],
+    }
+    assert told["splits"]["val"]["enclosures"] == []

@@ -1,0 +1,76 @@
+import polars as pl
+import pytest
+
+from mlops_assets.labels.matching import MATCHES, is_sideways, match_photos
+
+ID = "ab" * 32
+PHOTOS = pl.DataFrame(
+    [
+        (ID, "E1", "/landing/2026-10-05/E1/a.jpg"),
+        ("p2", "E2", "/landing/2026-10-05/E2/a.jpg"),
+        ("p3", "E2", "/landing/2026-10-05/E2/b.b.png"),
+        ("p4", "E3", "s3://bucket/landing/2026-10-05/E3/c.jpg"),
+        ("p5", "E3", "s3://bucket/landing/2026-10-06/E3/c.jpg"),
+        ("p3", "E2", "/landing/2026-10-06/E9/copy.png"),
+    ],
+    schema=["photo_id", "enclosure_id", "landing_uri"],
+    orient="row",
+)
+
+
+@pytest.mark.parametrize(
+    ("reference", "photo_id"),
+    [
+        (ID, ID),
+        (f"photos/ab/{ID}.jpg", ID),
+        (f"labels/{ID}.*", ID),
+        ("E1/a.jpg", ID),
+        ("C:\\shots\\E2\\a.jpg", "p2"),
+        ("train/b.b.png", "p3"),
+        ("labels/E2/b.b.*", "p3"),
+        ("copy.png", "p3"),
+        ("2026-10-06/E3/c.jpg", "p5"),
+    ],
+)
+def test_a_reference_finds_its_photo(reference, photo_id):
+    assert match_photos([reference], PHOTOS).row(0) == (reference, photo_id, None, None)
+
+
+@pytest.mark.parametrize(
+    ("reference", "reason"),
+    [
+        ("a.jpg", "2 photos"),
+        ("E3/c.jpg", "2 photos"),
+        ("E1/b.b.png", "no accepted photo"),  # E1 is known and has no such file; that E2 has one does not matter
+        ("nothing.jpg", "no accepted photo"),
+        ("", "no accepted photo"),
+        ("b.b.jpg", "no accepted photo"),
+    ],
+)
+def test_a_reference_without_one_photo_has_a_reason_and_a_remedy(reference, reason):
+    _, photo_id, why, remedy = match_photos([reference], PHOTOS).row(0)
+    assert photo_id is None
+    assert reason in why
+    assert "photo_id" in remedy
+
+
+def test_no_references_and_no_photos_are_fine():
+    assert match_photos([], PHOTOS).schema == MATCHES
+    assert match_photos(["a.jpg"], PHOTOS.clear())["photo_id"].to_list() == [None]
+
+
+@pytest.mark.parametrize(
+    ("label", "photo", "sideways"),
+    [
+        ((960, 1280), (1280, 960), True),
+        ((1280, 960), (1280, 960), False),
+        ((320, 240), (1280, 960), False),
+        ((240, 320), (1280, 960), True),
+        ((640, 640), (1280, 960), False),
+        ((500, 500), (900, 900), False),
+        (None, (1280, 960), False),
+        ((960, 1280), None, False),
+    ],
+)
+def test_sideways_labels_are_told_by_their_size(label, photo, sideways):
+    assert is_sideways(label, photo) is sideways
