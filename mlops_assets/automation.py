@@ -10,6 +10,7 @@ import dagster as dg
 
 from mlops_assets.use_case import UseCase
 
+DAY_ASSETS = ("raw_photos", "clean_photos", "detections")
 CATALOGUE_ASSETS = ("visit_inventory", "equipment_catalog", "equipment_changes", "catalog_pages")
 
 Condition: TypeAlias = dg.AutomationCondition[Any]
@@ -43,13 +44,14 @@ def catalogue_follows(use_case: UseCase) -> Condition:
     """Once for many days: when what it is made of changed and none of that is still being made.
 
     Only unpartitioned parents are waited for: days that were never landed are missing for ever. The champion alone
-    asks for nothing, since the days that it looks at again do.
+    asks for nothing, since the days that it looks at again do, which on the tick that sees it are only being asked for.
     """
     condition = dg.AutomationCondition
-    needed = _assets(use_case, "equipment_classes", "champion_detector")
+    champion = _assets(use_case, "champion_detector")
     return (
-        condition.any_deps_updated().ignore(_assets(use_case, "champion_detector")).since_last_handled()
-        & ~condition.any_deps_missing().allow(needed)
+        condition.any_deps_updated().ignore(champion).since_last_handled()
+        & ~condition.any_deps_match(condition.newly_updated()).allow(champion)
+        & ~condition.any_deps_missing().ignore(_assets(use_case, *DAY_ASSETS))
         & ~condition.any_deps_in_progress()
         & ~condition.in_progress()
         & condition.all_deps_blocking_checks_passed()

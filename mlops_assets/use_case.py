@@ -44,7 +44,7 @@ class QualityRules(_Section):
     """Thresholds of the quality verdict, measured on the grey normalised photo scaled to 640 px long side."""
 
     min_sharpness: float = Field(20.0, ge=0, description="variance of the Laplacian")
-    min_brightness: float = Field(35.0, ge=0, le=255, description="mean grey level")
+    min_brightness: float = Field(20.0, ge=0, le=255, description="mean grey level")
     max_brightness: float = Field(235.0, ge=0, le=255, description="mean grey level")
     min_contrast: float = Field(12.0, ge=0, description="standard deviation of the grey level")
     min_long_side: int = Field(480, ge=1, description="long side of the upright photo as uploaded, pixels")

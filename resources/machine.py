@@ -4,10 +4,11 @@ import dagster as dg
 
 
 class Machine(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Device and threads of a step; first weights as the deployment's settings give them."""
+    """Device, threads and scratch folder of a step; first weights as the deployment's settings give them."""
 
     device: str = "cpu"
     threads: int = 1
+    scratch: str
     epochs: int | None = None
     base_weights: str = ""
     base_weights_uri: str = ""

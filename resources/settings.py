@@ -47,6 +47,8 @@ class Settings(BaseSettings):
     labels: str = Field("{home}/{use_case}/labels", description="a folder or s3:// address")
     store: str = Field("{home}/{use_case}/store", description="a folder or s3:// address")
     pages: str = Field("{home}/{use_case}/pages", description="a folder")
+    scratch: str = Field("{home}/{use_case}/scratch", description="a local folder for what can be made again")
+    alerts: str = Field("{home}/alerts.jsonl", description="a local file that every alert is added to")
     catalog_database: str = Field("sqlite:///{home}/catalog.db", description="an SQLAlchemy URL")
     mlflow_tracking_uri: str = Field("sqlite:///{home}/mlflow.db", description="sqlite:///file or http(s)://server")
     mlflow_artifacts: str = Field("{home}/mlflow-artifacts", description="artifacts where MLflow has no server")

@@ -68,7 +68,10 @@ def _read(path: UPath) -> pl.DataFrame:
 
 
 class ParquetTables(dg.UPathIOManager):
-    """Polars frames in and out; an input annotated as a dict gets {partition: frame} of the files that exist."""
+    """Polars frames in and out; an input annotated as a dict gets {partition: frame} of the files that exist.
+
+    A run over a range of partitions is refused by the base class: a backfill is many runs.
+    """
 
     extension = ".parquet"
 
@@ -83,10 +86,6 @@ class ParquetTables(dg.UPathIOManager):
 
     def dump_to_path(self, context: dg.OutputContext, obj: pl.DataFrame, path: UPath) -> None:
         """Check the columns and write the file."""
-        if context.has_asset_partitions and len(context.asset_partition_keys) != 1:
-            raise dg.DagsterInvariantViolationError(
-                f"{context.asset_key.to_user_string()} writes one day a run: start a backfill of many runs instead"
-            )
         write_parquet(conform(obj, context.asset_key.path[-1], self._schemas), path)
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> pl.DataFrame:

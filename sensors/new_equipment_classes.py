@@ -1,11 +1,9 @@
 """Retrains when annotators have labelled equipment that the champion does not know."""
 
-import json
-
 import dagster as dg
 import polars as pl
 
-from mlops_assets.detector.schema import CHAMPION_DETECTOR
+from mlops_assets.detector.champion import latest_champion
 from mlops_assets.jobs import RETRAIN_DETECTOR
 from mlops_assets.labels.schema import EQUIPMENT_CLASSES
 from mlops_assets.use_case import UseCase
@@ -28,8 +26,8 @@ def new_equipment_classes(use_case: UseCase, interval: int) -> dg.SensorDefiniti
     )
     def sensor(context: dg.SensorEvaluationContext, tables: Tables) -> dg.SensorResult | dg.SkipReason:
         active, names = active_classes(tables.read("equipment_classes", EQUIPMENT_CLASSES))
-        known = champion_classes(tables.read("champion_detector", CHAMPION_DETECTOR))
-        missing = missing_classes(active, known)
+        champion = latest_champion(tables)
+        missing = missing_classes(active, champion.class_map if champion else ())
         if not missing:
             return dg.SkipReason("no active class is labelled yet" if not active else "the champion knows every class")
         key = retraining_key(missing, use_case.new_class.growth_step)
@@ -53,11 +51,3 @@ def active_classes(classes: pl.DataFrame) -> tuple[dict[int, int], dict[int, str
     active = classes.filter(pl.col("status") == "active")
     boxes = dict(active.select("class_id", "boxes").iter_rows())
     return boxes, dict(active.select("class_id", "class_name").iter_rows())
-
-
-def champion_classes(decisions: pl.DataFrame) -> set[int]:
-    """Class ids that the serving champion knows; no champion knows none."""
-    if decisions.is_empty():
-        return set()
-    class_map = decisions.row(-1, named=True)["champion_class_map"]
-    return {int(class_id) for class_id in json.loads(class_map)} if class_map else set()

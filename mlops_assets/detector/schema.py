@@ -37,7 +37,8 @@ CHAMPION_DETECTOR = pl.Schema(
         "test_snapshot": pl.String(),
         "champion_version": pl.String(),
         "champion_class_map": pl.String(),
+        "champion_thresholds": pl.String(),
         "decided_at": pl.Datetime("us", "UTC"),
     }
 )
-"""One row a decision, append only; champion_version and its class map (JSON) serve after it (null: none yet)."""
+"""One row a decision, append only; champion_version, its class map and thresholds (JSON) serve after it."""

@@ -1,0 +1,154 @@
+"""Puts the rest together: one code location a use case.
+
+`defs` is the default use case; any other of `use_cases/` is an attribute of this module by its name. Nothing imports
+this module; `workspace.yaml` names it.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import dagster as dg
+
+from mlops_assets.automation import automation_sensor, conditions
+from mlops_assets.catalog import assets as catalog_assets
+from mlops_assets.catalog import checks as catalog_checks
+from mlops_assets.compute import step_overrides
+from mlops_assets.dataset import assets as dataset_assets
+from mlops_assets.dataset import checks as dataset_checks
+from mlops_assets.detector import assets as detector_assets
+from mlops_assets.jobs import INGEST_DAY, build_jobs
+from mlops_assets.labels import assets as labels_assets
+from mlops_assets.labels import checks as labels_checks
+from mlops_assets.partitions import days_of
+from mlops_assets.photos import assets as photos_assets
+from mlops_assets.photos import checks as photos_checks
+from mlops_assets.schedules import nightly_ingestion
+from mlops_assets.table_checks import build_checks
+from mlops_assets.tables import SCHEMAS
+from mlops_assets.use_case import UseCase, load_use_case
+from resources.alerts import Alerts
+from resources.catalog_database import CatalogDatabase
+from resources.dataset_versions import DatasetVersions
+from resources.label_drop import LabelDrop
+from resources.machine import Machine
+from resources.mlflow import MlflowTracking
+from resources.model_registry import ModelRegistry
+from resources.output_folder import OutputFolder
+from resources.photo_store import PhotoStore
+from resources.settings import Settings, load_settings
+from resources.tables import ParquetTables, Tables
+from sensors.new_equipment_classes import new_equipment_classes
+from sensors.new_labels import new_labels
+from sensors.run_failures import run_end_sensors
+
+STAGES = [photos_assets, labels_assets, dataset_assets, detector_assets, catalog_assets]
+CHECKS = [*photos_checks.CHECKS, *labels_checks.CHECKS, *dataset_checks.CHECKS, *catalog_checks.CHECKS]
+
+
+def build_defs(
+    settings: Settings, use_case: UseCase, resource_overrides: Mapping[str, object] | None = None
+) -> dg.Definitions:
+    """Everything of one use case in one deployment.
+
+    Args:
+        settings: Addresses and profile of the deployment.
+        use_case: What is looked for; its name becomes the prefix of every asset key.
+        resource_overrides: Resources by key that take the place of the deployment's own, for tests.
+    """
+    assets = _assets(use_case)
+    checks = build_checks(CHECKS, use_case)
+    jobs = build_jobs(use_case)
+    tracking_uri = settings.fill(settings.mlflow_tracking_uri)
+    return dg.Definitions(
+        assets=assets,
+        asset_checks=checks,
+        jobs=list(jobs.values()),
+        schedules=[nightly_ingestion(jobs[INGEST_DAY])],
+        sensors=[
+            new_labels(use_case, settings.sensor_interval),
+            new_equipment_classes(use_case, settings.sensor_interval),
+            *run_end_sensors(use_case.name, tracking_uri, settings.sensor_interval),
+            automation_sensor(settings.sensor_interval),
+        ],
+        resources={**build_resources(settings, use_case), **(resource_overrides or {})},
+        executor=_executor(settings, [*assets, *checks]),
+    )
+
+
+def build_resources(settings: Settings, use_case: UseCase) -> dict[str, object]:
+    """The deployment's adapters for one use case, by resource key."""
+    places = settings.places(use_case.name)
+    tracking_uri = settings.fill(settings.mlflow_tracking_uri)
+    artifacts = None if tracking_uri.startswith("http") else settings.fill(settings.mlflow_artifacts)
+    return {
+        "io_manager": ParquetTables(places.store, SCHEMAS),
+        "tables": Tables(root=places.store),
+        "photo_store": PhotoStore(landing=places.landing, root=places.store),
+        "dataset_versions": DatasetVersions(root=places.store),
+        "label_drop": LabelDrop(address=places.labels),
+        "pages_folder": OutputFolder(folder=places.pages),
+        "catalog_database": CatalogDatabase(url=places.catalog_database, use_case=use_case.name),
+        "mlflow": MlflowTracking(
+            tracking_uri=tracking_uri,
+            experiment_name=use_case.name,
+            artifact_location=artifacts,
+            ui_url=settings.mlflow_ui or None,
+        ),
+        "model_registry": ModelRegistry(tracking_uri=tracking_uri, model_name=f"{use_case.name}-detector"),
+        "machine": Machine(
+            device=settings.device,
+            threads=settings.thread_count(),
+            scratch=settings.fill(settings.scratch, use_case.name),
+            epochs=settings.epochs,
+            base_weights=str(settings.base_weights or ""),
+            base_weights_uri=settings.base_weights_uri,
+            base_weights_sha256=settings.base_weights_sha256,
+        ),
+        "alerts": Alerts(
+            path=settings.fill(settings.alerts, use_case.name), webhook_url=settings.alert_webhook or None
+        ),
+        "use_case": use_case,
+    }
+
+
+def _assets(use_case: UseCase) -> list[dg.AssetsDefinition]:
+    """The assets under the use case's prefix, with its days, owner and automation conditions."""
+    days, automation = days_of(use_case), conditions(use_case)
+
+    def adapt(spec: dg.AssetSpec) -> dg.AssetSpec:
+        return spec.replace_attributes(
+            partitions_def=days if spec.partitions_def else None,
+            owners=[use_case.owner],
+            automation_condition=automation.get(spec.key),
+        )
+
+    loaded = dg.load_assets_from_modules(STAGES, key_prefix=use_case.name)
+    return [asset.map_asset_specs(adapt) for asset in loaded if isinstance(asset, dg.AssetsDefinition)]
+
+
+def _executor(settings: Settings, steps: Sequence[dg.AssetsDefinition]) -> dg.ExecutorDefinition:
+    """A process a step on a laptop, a pod a step on a cluster."""
+    if settings.profile == "k8s":
+        from dagster_k8s import k8s_job_executor
+
+        images = {"cpu": settings.cpu_image, "gpu": settings.gpu_image}
+        configured: dg.ExecutorDefinition = k8s_job_executor.configured(
+            {"job_image": settings.cpu_image, "per_step_k8s_config": step_overrides(steps, images)}
+        )
+        return configured
+    start = {"forkserver": {"preload_modules": ["definitions"]}}
+    return dg.multiprocess_executor.configured({"max_concurrent": settings.thread_count(), "start_method": start})
+
+
+def _load(name: str) -> dg.Definitions:
+    settings = load_settings()
+    return build_defs(settings, load_use_case(settings.use_case_folder / f"{name}.yaml"))
+
+
+def __getattr__(name: str) -> dg.Definitions:
+    """Another use case by its name, as workspace.yaml asks for it."""
+    if name.startswith("_"):
+        raise AttributeError(name)
+    return _load(name)
+
+
+defs = _load(load_settings().use_case)

@@ -1,0 +1,228 @@
+"""From a dataset to the detector that serves: trained, measured beside the champion, promoted or not."""
+
+import datetime as dt
+import json
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+
+from mlops_assets.code_versions import code_version
+from mlops_assets.compute import CPU_LIGHT, GPU_INFER, GPU_TRAIN
+from mlops_assets.dataset.building import check_trainable
+from mlops_assets.dataset.recipe import BUILDING_CODE
+from mlops_assets.dataset.versions import active_class_map, manifest
+from mlops_assets.detector import files
+from mlops_assets.detector.candidate import Candidate, train_candidate, with_overrides
+from mlops_assets.detector.charts import training_curves
+from mlops_assets.detector.judging import Judged, decide_on, judge
+from mlops_assets.detector.schema import CHAMPION_DETECTOR, DETECTOR_EVALUATION, DETECTOR_WEIGHTS
+from mlops_assets.detector.snapshot import SPLIT_PREDICTIONS, snapshot_name
+from mlops_assets.detector.training import EpochProgress
+from mlops_assets.metadata import picture, preview
+from mlops_assets.use_case import UseCase
+from resources.machine import Machine
+from resources.mlflow import MlflowTracking
+from resources.model_registry import ModelRegistry
+from resources.photo_store import PhotoStore
+from resources.tables import Tables
+
+
+class TrainingConfig(dg.Config):
+    """Settings of one training; what is left empty is as the use case says."""
+
+    epochs: int | None = None
+    image_size: int | None = None
+    batch: int | None = None
+    learning_rate: float | None = None
+    patience: int | None = None
+    seed: int | None = None
+
+
+@dg.asset(
+    group_name="detector",
+    kinds={"yolo", "mlflow", "pytorch"},
+    op_tags=GPU_TRAIN,
+    pool="gpu",
+    code_version=code_version(
+        "mlops_assets.detector.candidate", "mlops_assets.detector.training", "mlops_assets.detector.export"
+    ),
+)
+def detector_weights(
+    context: dg.AssetExecutionContext,
+    config: TrainingConfig,
+    training_dataset: pl.DataFrame,
+    equipment_classes: pl.DataFrame,
+    photo_store: PhotoStore,
+    mlflow: MlflowTracking,
+    model_registry: ModelRegistry,
+    machine: Machine,
+    use_case: dg.ResourceParam[UseCase],
+) -> pl.DataFrame:
+    """A newly trained version in the model registry, with its weights, ONNX export, class map and manifest."""
+    check_trainable(training_dataset, equipment_classes)
+    class_map = active_class_map(equipment_classes)
+    deployment = {"epochs": machine.epochs} if machine.epochs else {}
+    rules = with_overrides(use_case.training, deployment | config.model_dump(exclude_none=True))
+
+    def report(epoch: EpochProgress) -> None:
+        context.log.info(epoch.sentence())
+        mlflow.log_metrics(epoch.metrics(), step=epoch.epoch)
+
+    candidate = train_candidate(
+        training_dataset,
+        class_map,
+        manifest(training_dataset, class_map, BUILDING_CODE),
+        rules=rules,
+        machine=machine,
+        champion=model_registry.champion(),
+        download=lambda version, name: model_registry.download(version, name, Path(machine.scratch) / "models"),
+        read_photo=photo_store.read_photo,
+        folder=Path(machine.scratch) / use_case.name,
+        on_start=mlflow.log_params,
+        on_epoch=report,
+    )
+    version = model_registry.register(mlflow.run_id, candidate.files, candidate.tags)
+    mlflow.set_tags({"model_version": version, **candidate.tags})
+    context.add_output_metadata(
+        {
+            "model_version": version,
+            "started_from": candidate.started_from,
+            "seconds": candidate.seconds,
+            "val_map50": candidate.metrics["map50"],
+            "curves": picture(training_curves(candidate.curves), "training curves"),
+            "mlflow_run": mlflow.link(),
+        }
+    )
+    return _weights_row(candidate, version, mlflow.run_id)
+
+
+def _weights_row(candidate: Candidate, version: str, mlflow_run_id: str) -> pl.DataFrame:
+    row = {
+        "model_version": version,
+        "dataset_fingerprint": candidate.tags["dataset_fingerprint"],
+        "class_map": candidate.tags["class_map"],
+        "mlflow_run_id": mlflow_run_id,
+        "started_from": candidate.started_from,
+        "seconds": candidate.seconds,
+    }
+    return pl.DataFrame([row], schema=DETECTOR_WEIGHTS)
+
+
+@dg.asset(
+    group_name="detector",
+    kinds={"onnx", "mlflow"},
+    op_tags=GPU_INFER,
+    pool="gpu",
+    code_version=code_version(
+        "mlops_assets.detector.judging", "mlops_assets.detector.evaluation", "mlops_assets.detector.matching"
+    ),
+)
+def detector_evaluation(
+    context: dg.AssetExecutionContext,
+    detector_weights: pl.DataFrame,
+    training_dataset: pl.DataFrame,
+    photo_store: PhotoStore,
+    mlflow: MlflowTracking,
+    model_registry: ModelRegistry,
+    machine: Machine,
+    tables: Tables,
+    use_case: dg.ResourceParam[UseCase],
+) -> pl.DataFrame:
+    """Candidate and champion on the same snapshot of val and test; the candidate's thresholds, chosen on val."""
+    versions = [model_registry.version(detector_weights.item(0, "model_version"))]
+    champion = model_registry.champion()
+    versions += [champion] if champion and champion.version != versions[0].version else []
+    judged: list[Judged] = []
+    for version in versions:
+        context.log.info("Looking at the val and test photos with version %s", version.version)
+        judged.append(
+            judge(
+                version,
+                training_dataset,
+                download=lambda v, name: model_registry.download(v, name, Path(machine.scratch) / "models"),
+                read_photo=photo_store.read_photo,
+                threads=machine.threads,
+                default_threshold=use_case.inventory.default_threshold,
+                is_candidate=version is versions[0],
+            )
+        )
+    candidate = judged[0]
+    model_registry.set_tags(candidate.version, candidate.tags())
+    mlflow.log_metrics(candidate.figures())
+    tables.write("detector_predictions", pl.concat([j.predictions for j in judged]), SPLIT_PREDICTIONS)
+    evaluation = pl.concat([pl.DataFrame(schema=DETECTOR_EVALUATION), *(j.evaluation for j in judged)])
+    names = {int(k): v for k, v in json.loads(detector_weights.item(0, "class_map")).items()}
+    named = evaluation.with_columns(
+        class_name=pl.col("class_id").replace_strict(names, default="all classes", return_dtype=pl.String)
+    )
+    context.add_output_metadata(
+        {
+            **candidate.figures(),
+            "test_snapshot": snapshot_name(training_dataset),
+            "evaluation": preview(named.sort("split", "class_id", "model_version"), rows=200),
+            "mlflow_run": mlflow.link(),
+        }
+    )
+    return evaluation
+
+
+@dg.asset(
+    group_name="detector",
+    kinds={"mlflow", "polars"},
+    op_tags=CPU_LIGHT,
+    pool="champion",
+    code_version=code_version("mlops_assets.detector.promotion", "mlops_assets.detector.comparison"),
+)
+def champion_detector(
+    context: dg.AssetExecutionContext,
+    detector_evaluation: pl.DataFrame,
+    detector_weights: pl.DataFrame,
+    training_dataset: pl.DataFrame,
+    mlflow: MlflowTracking,
+    model_registry: ModelRegistry,
+    machine: Machine,
+    tables: Tables,
+    use_case: dg.ResourceParam[UseCase],
+) -> dg.Output[pl.DataFrame]:
+    """The decision on the candidate, with its reasons; the alias `champion` moves only if it is promoted."""
+    candidate = model_registry.version(detector_weights.item(0, "model_version"))
+    decision = decide_on(
+        candidate,
+        model_registry.champion(),
+        evaluation=detector_evaluation,
+        predictions=tables.read("detector_predictions", SPLIT_PREDICTIONS),
+        dataset=training_dataset,
+        manifest=model_registry.download(candidate.version, files.MANIFEST, Path(machine.scratch) / "models"),
+        rules=use_case.promotion,
+    )
+    for reason in decision.reasons:
+        context.log.info(reason)
+    if decision.promoted:
+        model_registry.set_champion(candidate.version)
+    serving = model_registry.champion()
+    row = {
+        "model_version": candidate.version,
+        "promoted": decision.promoted,
+        "reasons": decision.reasons,
+        "test_snapshot": snapshot_name(training_dataset),
+        "champion_version": serving.version if serving else None,
+        "champion_class_map": serving.tags["class_map"] if serving else None,
+        "champion_thresholds": serving.tags["thresholds"] if serving else None,
+        "decided_at": dt.datetime.now(dt.UTC),
+    }
+    model_registry.set_tags(
+        candidate.version, {"promoted": str(decision.promoted).lower(), "reasons": json.dumps(decision.reasons)}
+    )
+    history = tables.read("champion_detector", CHAMPION_DETECTOR)
+    return dg.Output(
+        pl.concat([history, pl.DataFrame([row], schema=CHAMPION_DETECTOR)]),
+        data_version=dg.DataVersion(serving.version if serving else "none"),
+        metadata={
+            "promoted": decision.promoted,
+            "champion": serving.version if serving else "none yet",
+            "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in decision.reasons)),
+            "provisional_classes": len(decision.provisional),
+            "mlflow_run": mlflow.link(),
+        },
+    )

@@ -1,0 +1,205 @@
+"""One candidate from start to finish: dataset on this machine, starting weights, training, export.
+
+Where it is kept belongs to the model registry; whether it serves to `judging.py`.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+
+from mlops_assets.dataset.export import export_yolo
+from mlops_assets.dataset.versions import class_key
+from mlops_assets.detector import files
+from mlops_assets.detector.export import export_onnx
+from mlops_assets.detector.training import EpochProgress, TrainingResult, train
+from mlops_assets.detector.weights import StartingPoint, fetch_weights, starting_point
+from mlops_assets.use_case import TrainingRules
+
+Download = Callable[[str, str], Path]
+"""Local path of a file (second) of a model version (first)."""
+
+
+class TrainingMachine(Protocol):
+    """What a deployment gives a training."""
+
+    @property
+    def device(self) -> str:
+        """Of torch: cpu, cuda or GPU numbers."""
+
+    @property
+    def threads(self) -> int:
+        """Of torch and of the export."""
+
+    @property
+    def base_weights(self) -> str:
+        """Path of first weights, or empty."""
+
+    @property
+    def base_weights_uri(self) -> str:
+        """Address of first weights, or empty."""
+
+    @property
+    def base_weights_sha256(self) -> str:
+        """Their SHA-256, hex."""
+
+
+class ModelVersion(Protocol):
+    """A version in the model registry."""
+
+    @property
+    def version(self) -> str:
+        """As the registry counts."""
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """What is kept with it."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trained and exported detector; `files` by their names in the registry."""
+
+    files: dict[str, Path]
+    tags: dict[str, str]
+    metrics: dict[str, float]
+    curves: Path
+    started_from: str
+    seconds: float
+
+
+def with_overrides(rules: TrainingRules, overrides: Mapping[str, Any]) -> TrainingRules:
+    """The use case's settings with a deployment's or a run's put over them; epochs and rate count for retraining too.
+
+    Raises:
+        ValidationError: A value is out of its range; it names the setting.
+    """
+    changes = dict(overrides)
+    for name in ("epochs", "learning_rate"):
+        if name in changes:
+            changes[f"retrain_{name}"] = changes[name]
+    return TrainingRules.model_validate(rules.model_dump() | changes)
+
+
+def train_candidate(
+    dataset: pl.DataFrame,
+    class_map: Mapping[int, str],
+    manifest: Mapping[str, Any],
+    *,
+    rules: TrainingRules,
+    machine: TrainingMachine,
+    champion: ModelVersion | None,
+    download: Download,
+    read_photo: Callable[[str], bytes],
+    folder: Path,
+    on_start: Callable[[Mapping[str, Any]], None],
+    on_epoch: Callable[[EpochProgress], None],
+) -> Candidate:
+    """Train on a dataset and export the best epoch.
+
+    Args:
+        dataset: TRAINING_DATASET.
+        class_map: Active classes.
+        manifest: Of the dataset; kept with the model, so that promotion can see what it was trained on.
+        rules: Settings of this training.
+        machine: Device, threads and first weights.
+        champion: Training goes on from it, if there is one.
+        download: Brings the champion's weights.
+        read_photo: Bytes of a normalised photo.
+        folder: Scratch folder of the use case; the exported dataset stays there for the next training.
+        on_start: Called with what this training is, before it starts.
+        on_epoch: Called after every epoch.
+
+    Raises:
+        TrainingError: See `training.train`.
+        WeightsError: The starting weights are missing, broken or not what they should be.
+    """
+    class_ids = sorted(class_map)
+    name = f"{str(manifest['fingerprint'])[:16]}-{rules.image_size}"
+    data_yaml = export_yolo(
+        dataset,
+        class_ids,
+        read_photo,
+        folder / "datasets" / name,
+        image_size=rules.image_size,
+        workers=machine.threads,
+    )
+    weights = download(champion.version, files.WEIGHTS) if champion else None
+    start = starting_point(_user_weights(machine, folder, needed=champion is None), weights, rules.architecture)
+    on_start(_parameters(rules, manifest, start, champion))
+    result = train(
+        data_yaml,
+        folder / "trainings" / name,
+        start,
+        rules,
+        [class_key(class_id) for class_id in class_ids],
+        device=machine.device,
+        threads=machine.threads,
+        on_epoch=on_epoch,
+    )
+    return _candidate(result, class_map, manifest, rules, start, machine.threads)
+
+
+def _candidate(
+    result: TrainingResult,
+    class_map: Mapping[int, str],
+    manifest: Mapping[str, Any],
+    rules: TrainingRules,
+    start: StartingPoint,
+    threads: int,
+) -> Candidate:
+    folder = result.weights.parent.parent
+    onnx = export_onnx(result.weights, folder / "model.onnx", rules.image_size, threads=threads)
+    texts = {
+        files.MANIFEST: json.dumps(manifest, indent=1, ensure_ascii=False),
+        files.CLASS_MAP: json.dumps({str(class_id): class_map[class_id] for class_id in sorted(class_map)}),
+    }
+    written = {name: _write(folder / name, text) for name, text in texts.items()}
+    pictures = {f"training/{path.name}": path for path in result.pictures}
+    return Candidate(
+        files={files.WEIGHTS: result.weights, files.ONNX: onnx, files.CURVES: result.curves, **written, **pictures},
+        tags={
+            "dataset_fingerprint": str(manifest["fingerprint"]),
+            "class_map": texts[files.CLASS_MAP],
+            "image_size": str(rules.image_size),
+            "architecture": rules.architecture,
+            "started_from": start.reason,
+            "training_seconds": f"{result.seconds:.0f}",
+        },
+        metrics=result.metrics,
+        curves=result.curves,
+        started_from=start.reason,
+        seconds=result.seconds,
+    )
+
+
+def _parameters(
+    rules: TrainingRules, manifest: Mapping[str, Any], start: StartingPoint, champion: ModelVersion | None
+) -> dict[str, Any]:
+    return {
+        **rules.model_dump(),
+        "dataset_fingerprint": manifest["fingerprint"],
+        "started_from": start.reason,
+        "champion": champion.version if champion else "none",
+        **{f"{split}_photos": contents["photos"] for split, contents in manifest["splits"].items()},
+    }
+
+
+def _user_weights(machine: TrainingMachine, folder: Path, *, needed: bool) -> Path | None:
+    """The deployment's first weights, fetched if they are given by address."""
+    if machine.base_weights:
+        return Path(machine.base_weights)
+    if not machine.base_weights_uri or not needed:
+        return None
+    target = folder / "base-weights" / f"{machine.base_weights_sha256}.pt"
+    return fetch_weights(machine.base_weights_uri, machine.base_weights_sha256, target)
+
+
+def _write(path: Path, text: str) -> Path:
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+    return path

@@ -1,0 +1,43 @@
+"""The detector that serves, as its last decision recorded it; needs no MLflow."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import polars as pl
+
+from mlops_assets.detector.schema import CHAMPION_DETECTOR
+
+
+class TableReader(Protocol):
+    """What is needed of the table resource."""
+
+    def read(self, name: str, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+        """The last version of a table, empty if there is none."""
+
+
+@dataclass(frozen=True)
+class Champion:
+    """Version, class names by id in the order of the network's outputs, and the confidence from which each counts."""
+
+    version: str
+    class_map: dict[int, str]
+    thresholds: dict[int, float]
+
+
+def latest_champion(tables: TableReader) -> Champion | None:
+    """The champion after the last decision, or None while there is none."""
+    decisions = tables.read("champion_detector", CHAMPION_DETECTOR)
+    if decisions.is_empty():
+        return None
+    last = decisions.row(-1, named=True)
+    if last["champion_version"] is None:
+        return None
+    return Champion(
+        version=last["champion_version"],
+        class_map={
+            int(k): v for k, v in sorted(json.loads(last["champion_class_map"]).items(), key=lambda i: int(i[0]))
+        },
+        thresholds={int(k): float(v) for k, v in json.loads(last["champion_thresholds"]).items()},
+    )

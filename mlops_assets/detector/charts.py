@@ -1,0 +1,83 @@
+"""Pictures for people: training curves, and photos with the boxes drawn on them."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from mlops_assets.photos.pixels import Image
+
+LabelledBox = tuple[str, float | None, float, float, float, float]
+"""Label, confidence (None for a person's label), and box_x, box_y, box_w, box_h relative to the photo."""
+
+# Okabe and Ito's palette, told apart by colour-blind people too; BGR.
+_COLOURS = ((178, 114, 0), (0, 94, 213), (115, 158, 0), (167, 121, 204), (0, 159, 230), (233, 180, 86), (66, 228, 240))
+
+
+def training_curves(curves: Path) -> bytes:
+    """Draw losses and val metrics over the epochs, as PNG.
+
+    Args:
+        curves: CSV of `training.TrainingResult`.
+
+    Raises:
+        FileNotFoundError: No such file.
+    """
+    from matplotlib.figure import Figure
+
+    table = pl.read_csv(curves, infer_schema_length=None)
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    loss_axes, metric_axes = figure.subplots(1, 2)
+    for column in table.columns:
+        kind, _, name = column.partition("/")
+        if kind in ("train", "val"):
+            style = "-" if kind == "train" else "--"
+            loss_axes.plot(table["epoch"], table[column], style, label=f"{name} ({kind})")
+        elif kind == "metrics":
+            metric_axes.plot(table["epoch"], table[column], label=name.removesuffix("(B)"))
+    for axes, title in ((loss_axes, "Loss"), (metric_axes, "On val")):
+        axes.set(title=title, xlabel="epoch")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
+    metric_axes.set_ylim(0, 1)
+    png = io.BytesIO()
+    figure.savefig(png, format="png")  # a Figure made without pyplot draws with Agg
+    return png.getvalue()
+
+
+def annotate(image: Image, boxes: Sequence[LabelledBox]) -> Image:
+    """Draw boxes with their labels on a copy of a photo, one colour a label.
+
+    Args:
+        image: (height, width, 3), BGR.
+        boxes: In any order; the most confident is drawn last, on top.
+    """
+    import cv2
+
+    drawn = image.copy()
+    height, width = image.shape[:2]
+    thickness = max(1, round(max(height, width) / 400))
+    colours = {label: _COLOURS[i % len(_COLOURS)] for i, label in enumerate(sorted({box[0] for box in boxes}))}
+    for label, confidence, x, y, w, h in sorted(boxes, key=lambda box: box[1] if box[1] is not None else 1.0):
+        left, top = round((x - w / 2) * width), round((y - h / 2) * height)
+        right, bottom = round((x + w / 2) * width), round((y + h / 2) * height)
+        cv2.rectangle(drawn, (left, top), (right, bottom), colours[label], thickness)
+        _write(drawn, label if confidence is None else f"{label} {confidence:.2f}", left, top, colours[label])
+    return drawn
+
+
+def _write(image: Image, text: str, left: int, top: int, colour: tuple[int, int, int]) -> None:
+    import cv2
+
+    height, width = image.shape[:2]
+    size = max(10, round(max(height, width) / 55))
+    # OpenCV's scalable font has the accented letters that its Hershey fonts lack.
+    font = cv2.FontFace("sans")
+    _, _, text_width, _ = cv2.getTextSize((10 * width, 10 * size), text, (0, 5 * size), font, size)
+    band = size + size // 2
+    left = max(0, min(left, width - text_width - 4))
+    top = max(band, top)
+    cv2.rectangle(image, (left, top - band), (left + text_width + 4, top), colour, cv2.FILLED)
+    dark = sum(colour) < 3 * 140
+    cv2.putText(image, text, (left + 2, top - size // 2), (255, 255, 255) if dark else (0, 0, 0), font, size)

@@ -1,0 +1,170 @@
+"""Candidate against champion on one snapshot of the test set: a paired bootstrap over enclosures.
+
+Photos of one enclosure show the same devices, so enclosures, not photos, are drawn. What follows from the figures
+belongs in `promotion.py`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from mlops_assets.detector.evaluation import counts_at
+from mlops_assets.detector.matching import ClassMatches, Matches, average_precision, match_predictions
+from mlops_assets.use_case import PromotionRules
+
+_CHUNK = 250
+_LOWER_QUANTILE = 0.05
+
+
+@dataclass(frozen=True)
+class ClassComparison:
+    """One class that both sides are measured on.
+
+    Attributes:
+        class_id: The class.
+        candidate_ap50: On the whole test set.
+        champion_ap50: On the whole test set.
+        loss_probability: Share of bootstrap samples in which the candidate's AP50 is lower by more than the tolerance.
+        enclosures: Test enclosures with a box of the class.
+    """
+
+    class_id: int
+    candidate_ap50: float
+    champion_ap50: float
+    loss_probability: float
+    enclosures: int
+
+    @property
+    def change(self) -> float:
+        """Candidate minus champion, AP50."""
+        return self.candidate_ap50 - self.champion_ap50
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the candidate changes on the classes that the champion knows.
+
+    Attributes:
+        known_classes: Classes of the champion, with or without test boxes.
+        classes: Those of them with test boxes.
+        macro_change: Mean change of AP50 over `classes`; None without any.
+        macro_lower_bound: One-sided 95 % lower bound of it; None without any.
+        candidate_f1: Micro F1 at the candidate's stored thresholds, over the known classes.
+        champion_f1: The same for the champion.
+        samples: Bootstrap samples drawn.
+    """
+
+    known_classes: tuple[int, ...]
+    classes: tuple[ClassComparison, ...]
+    macro_change: float | None
+    macro_lower_bound: float | None
+    candidate_f1: float
+    champion_f1: float
+    samples: int
+
+
+def compare(
+    truth: pl.DataFrame,
+    candidate: pl.DataFrame,
+    champion: pl.DataFrame,
+    *,
+    known_classes: Sequence[int],
+    candidate_thresholds: Mapping[int, float],
+    champion_thresholds: Mapping[int, float],
+    rules: PromotionRules,
+    seed: int = 0,
+) -> Comparison:
+    """Compare two models on the same test photos.
+
+    Each of `rules.bootstrap_samples` draws as many test enclosures as there are, with replacement, the same for both
+    models, and computes every class's AP50 anew from the matches at IoU 0.5.
+
+    Args:
+        truth: Rows of TRAINING_DATASET; those of test are used.
+        candidate: Its predictions of test photos, down to a low confidence.
+        champion: The champion's predictions of the same photos.
+        known_classes: Classes of the champion; a class that the candidate dropped counts as never found.
+        candidate_thresholds: Stored with the candidate; 1 is taken for a class that it dropped.
+        champion_thresholds: Stored with the champion.
+        rules: Tolerance and number of samples.
+        seed: Of the bootstrap; the same seed gives the same figures.
+
+    Raises:
+        SnapshotError: Predictions of photos that are not in the test set.
+    """
+    test = truth.filter(pl.col("split") == "test")
+    ours = match_predictions(test, candidate, known_classes)
+    theirs = match_predictions(test, champion, known_classes)
+    judged = [class_id for class_id in known_classes if ours.classes[class_id].labels.any()]
+    enclosure = np.unique(np.asarray(ours.enclosures, dtype=str), return_inverse=True)[1].reshape(-1)
+    changes = _bootstrap_changes(ours, theirs, judged, enclosure, rules.bootstrap_samples, seed)
+    counts = enclosures_by_class(truth)
+    classes = tuple(
+        ClassComparison(
+            class_id=class_id,
+            candidate_ap50=_ap50(ours.classes[class_id]),
+            champion_ap50=_ap50(theirs.classes[class_id]),
+            loss_probability=_loss_probability(changes[:, column], rules.tolerance),
+            enclosures=counts[class_id],
+        )
+        for column, class_id in enumerate(judged)
+    )
+    thresholds = dict.fromkeys(known_classes, 1.0) | dict(candidate_thresholds)
+    return Comparison(
+        known_classes=tuple(known_classes),
+        classes=classes,
+        macro_change=float(np.mean([c.change for c in classes])) if classes else None,
+        macro_lower_bound=_macro_lower_bound(changes) if classes else None,
+        candidate_f1=counts_at(ours, thresholds).f1 or 0.0,
+        champion_f1=counts_at(theirs, champion_thresholds).f1 or 0.0,
+        samples=rules.bootstrap_samples,
+    )
+
+
+def enclosures_by_class(truth: pl.DataFrame) -> dict[int, int]:
+    """Count the test enclosures that show each class; classes without test boxes are left out."""
+    shown = truth.filter((pl.col("split") == "test") & pl.col("class_id").is_not_null())
+    return dict(shown.group_by("class_id").agg(pl.n_unique("enclosure_id")).iter_rows())
+
+
+def _bootstrap_changes(
+    ours: Matches, theirs: Matches, class_ids: list[int], enclosure: npt.NDArray[np.int64], samples: int, seed: int
+) -> npt.NDArray[np.float64]:
+    """Return (samples, classes) changes of AP50; NaN where a sample drew no label of the class."""
+    count = int(enclosure.max()) + 1 if enclosure.size else 0
+    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=samples).astype(np.float64)
+    columns = [
+        _resampled_ap50(ours.classes[c], draws, enclosure) - _resampled_ap50(theirs.classes[c], draws, enclosure)
+        for c in class_ids
+    ]
+    return np.stack(columns, axis=1) if columns else np.zeros((samples, 0))
+
+
+def _resampled_ap50(
+    matches: ClassMatches, draws: npt.NDArray[np.float64], enclosure: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    of_prediction = enclosure[matches.photo]
+    labels = np.bincount(enclosure, weights=matches.labels, minlength=draws.shape[1])
+    parts = [
+        average_precision(matches.hit[0], draws[i : i + _CHUNK, of_prediction], draws[i : i + _CHUNK] @ labels)
+        for i in range(0, len(draws), _CHUNK)  # bounds memory: weights are samples x predictions
+    ]
+    return np.concatenate(parts)
+
+
+def _ap50(matches: ClassMatches) -> float:
+    one = np.ones((1, matches.confidence.size))
+    return float(average_precision(matches.hit[0], one, np.array([float(matches.labels.sum())]))[0])
+
+
+def _loss_probability(changes: npt.NDArray[np.float64], tolerance: float) -> float:
+    drawn = changes[~np.isnan(changes)]
+    return float((drawn < -tolerance).mean()) if drawn.size else 0.0
+
+
+def _macro_lower_bound(changes: npt.NDArray[np.float64]) -> float:
+    drawn = changes[~np.isnan(changes).all(axis=1)]
+    return float(np.quantile(np.nanmean(drawn, axis=1), _LOWER_QUANTILE))

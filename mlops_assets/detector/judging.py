@@ -1,0 +1,179 @@
+"""Candidate and champion on one snapshot, and the decision between them, from what the registry keeps of each."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from mlops_assets.detector import files
+from mlops_assets.detector.candidate import Download, ModelVersion
+from mlops_assets.detector.comparison import Comparison, compare, enclosures_by_class
+from mlops_assets.detector.evaluation import choose_thresholds, evaluate
+from mlops_assets.detector.parity import ParityResult, measure_parity
+from mlops_assets.detector.predictor import OnnxPredictor
+from mlops_assets.detector.promotion import Decision, decide
+from mlops_assets.detector.snapshot import predict_split
+from mlops_assets.use_case import PromotionRules
+
+PARITY_CONFIDENCE = 0.25
+"""Detections compared between PyTorch and ONNX: those that could count."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One model on the snapshot."""
+
+    version: str
+    predictions: pl.DataFrame
+    evaluation: pl.DataFrame
+    thresholds: dict[int, float]
+    parity: ParityResult | None
+
+    def figures(self) -> dict[str, float]:
+        """Macro figures on test, for MLflow and the UI; what could not be measured is left out."""
+        row = self.evaluation.filter((pl.col("split") == "test") & pl.col("class_id").is_null()).row(0, named=True)
+        figures = {
+            "test_map50": row["ap50"],
+            "test_map50_95": row["ap50_95"],
+            "test_precision": row["precision"],
+            "test_recall": row["recall"],
+            "export_parity": self.parity.share if self.parity else None,
+        }
+        return {name: float(value) for name, value in figures.items() if value is not None}
+
+    def tags(self) -> dict[str, str]:
+        """What the registry keeps with the version."""
+        parity = {"parity": json.dumps([self.parity.matched, self.parity.total])} if self.parity else {}
+        thresholds = json.dumps({str(class_id): round(value, 4) for class_id, value in self.thresholds.items()})
+        return {"thresholds": thresholds, **parity, **{k: f"{v:.4f}" for k, v in self.figures().items()}}
+
+
+def class_map_of(version: ModelVersion) -> dict[int, str]:
+    """Class names by id, in the order of the network's outputs."""
+    return {int(k): str(v) for k, v in sorted(json.loads(version.tags["class_map"]).items(), key=lambda i: int(i[0]))}
+
+
+def thresholds_of(version: ModelVersion) -> dict[int, float]:
+    """The confidences that were chosen on val when the version was a candidate."""
+    return {int(k): float(v) for k, v in json.loads(version.tags["thresholds"]).items()}
+
+
+def judge(
+    version: ModelVersion,
+    dataset: pl.DataFrame,
+    *,
+    download: Download,
+    read_photo: Callable[[str], bytes],
+    threads: int,
+    default_threshold: float,
+    is_candidate: bool,
+) -> Judged:
+    """Look at the val and test photos with one version, and score what it finds.
+
+    A candidate's thresholds are chosen on val and its export is held against PyTorch; a champion keeps the thresholds
+    that it serves with.
+
+    Args:
+        version: In the registry.
+        dataset: TRAINING_DATASET.
+        download: Brings weights and export.
+        read_photo: Bytes of a normalised photo.
+        threads: Of the network.
+        default_threshold: For classes without a val box.
+        is_candidate: Whether thresholds and parity are to be measured.
+    """
+    class_ids = list(class_map_of(version))
+    predictor = OnnxPredictor(download(version.version, files.ONNX), class_ids, threads=threads)
+    found = {s: predict_split(predictor, dataset, s, read_photo, version.version) for s in ("val", "test")}
+    val = dataset.filter(pl.col("split") == "val")
+    if is_candidate:
+        thresholds = choose_thresholds(val, found["val"], class_ids, default_threshold)
+        parity = _parity(version, predictor, dataset, download, read_photo, threads)
+    else:
+        thresholds, parity = thresholds_of(version), None
+    tables = [
+        evaluate(
+            dataset,
+            found[split],
+            model_version=version.version,
+            split=split,
+            class_ids=class_ids,
+            thresholds=thresholds,
+        )
+        for split in found
+    ]
+    return Judged(version.version, pl.concat(found.values()), pl.concat(tables), thresholds, parity)
+
+
+def _parity(
+    version: ModelVersion,
+    predictor: OnnxPredictor,
+    dataset: pl.DataFrame,
+    download: Download,
+    read_photo: Callable[[str], bytes],
+    threads: int,
+) -> ParityResult:
+    photo_ids = dataset.filter(pl.col("split") == "test")["photo_id"].unique().sort()
+    weights = download(version.version, files.WEIGHTS)
+    return measure_parity(weights, predictor, map(read_photo, photo_ids), confidence=PARITY_CONFIDENCE, threads=threads)
+
+
+def decide_on(
+    candidate: ModelVersion,
+    champion: ModelVersion | None,
+    *,
+    evaluation: pl.DataFrame,
+    predictions: pl.DataFrame,
+    dataset: pl.DataFrame,
+    manifest: Path,
+    rules: PromotionRules,
+) -> Decision:
+    """Apply the promotion rules to what was measured.
+
+    Args:
+        candidate: With its tags of `Judged.tags`.
+        champion: What serves now.
+        evaluation: DETECTOR_EVALUATION of both.
+        predictions: SPLIT_PREDICTIONS of both.
+        dataset: TRAINING_DATASET, which holds the test snapshot.
+        manifest: JSON of the dataset that the candidate was trained on.
+        rules: Of the use case.
+    """
+    matched, total = json.loads(candidate.tags["parity"])
+    return decide(
+        evaluation.filter(pl.col("model_version") == candidate.version),
+        _comparison(candidate, champion, predictions, dataset, rules) if champion else None,
+        ParityResult(matched, total),
+        _leakage(manifest, dataset),
+        rules,
+        test_enclosures=enclosures_by_class(dataset),
+        names=(class_map_of(champion) if champion else {}) | class_map_of(candidate),
+    )
+
+
+def _comparison(
+    candidate: ModelVersion,
+    champion: ModelVersion,
+    predictions: pl.DataFrame,
+    dataset: pl.DataFrame,
+    rules: PromotionRules,
+) -> Comparison:
+    on_test = predictions.filter(pl.col("split") == "test").drop("split")
+    return compare(
+        dataset,
+        on_test.filter(pl.col("model_version") == candidate.version),
+        on_test.filter(pl.col("model_version") == champion.version),
+        known_classes=list(class_map_of(champion)),
+        candidate_thresholds=thresholds_of(candidate),
+        champion_thresholds=thresholds_of(champion),
+        rules=rules,
+    )
+
+
+def _leakage(manifest: Path, dataset: pl.DataFrame) -> set[str]:
+    """Test enclosures that the candidate was trained or tuned on."""
+    splits: Mapping[str, Mapping[str, list[str]]] = json.loads(manifest.read_text(encoding="utf-8"))["splits"]
+    learnt_from = {enclosure for split in ("train", "val") for enclosure in splits[split]["enclosures"]}
+    return learnt_from & set(dataset.filter(pl.col("split") == "test")["enclosure_id"])

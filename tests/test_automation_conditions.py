@@ -1,0 +1,159 @@
+"""The conditions champion → detections → catalogue, evaluated by Dagster on the real asset graph."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import pytest
+
+from mlops_assets.automation import conditions
+from mlops_assets.use_case import UseCase
+
+DAYS = ["2026-10-05", "2026-10-06", "2026-10-07"]
+CASE = UseCase.model_validate({"name": "case", "title": "Case", "start": "2026-10-05"})
+PARTITIONS = dg.DailyPartitionsDefinition("2026-10-05", end_date="2026-10-12", timezone="Europe/Budapest")
+
+
+def key(name: str) -> dg.AssetKey:
+    return dg.AssetKey(["case", name])
+
+
+def asset(name: str, *deps: str, daily: bool = False) -> dg.AssetsDefinition:
+    """An asset of the real graph's name, lineage, partitions and condition, without its work."""
+
+    @dg.asset(
+        key=key(name),
+        deps=[key(dep) for dep in deps],
+        partitions_def=PARTITIONS if daily else None,
+        automation_condition=conditions(CASE).get(key(name)),
+    )
+    def made(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(context.run.tags["version"]) if "version" in context.run.tags else None
+        )
+
+    return made
+
+
+@dg.asset_check(asset=key("clean_photos"), blocking=True, partitions_def=PARTITIONS)
+def cleaned(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed="bad" not in context.run.tags)
+
+
+ASSETS = [
+    asset("raw_photos", daily=True),
+    asset("clean_photos", "raw_photos", daily=True),
+    asset("equipment_classes"),
+    asset("champion_detector"),
+    asset("detections", "clean_photos", "champion_detector", daily=True),
+    asset("visit_inventory", "detections", "raw_photos", "clean_photos", "champion_detector"),
+    asset("equipment_catalog", "visit_inventory", "equipment_classes"),
+    asset("equipment_changes", "visit_inventory"),
+    asset("catalog_pages", "equipment_catalog", "equipment_changes", "detections"),
+]
+DEFINITIONS = dg.Definitions(assets=ASSETS, asset_checks=[cleaned])
+CATALOGUE = {"visit_inventory", "equipment_catalog", "equipment_changes", "catalog_pages"}
+
+
+class Automation:
+    """Ticks of the automation sensor against one instance."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self.instance = instance
+        self.cursor: object = None
+
+    def _job(self, *names: str) -> dg.JobDefinition:
+        whole = DEFINITIONS.resolve_implicit_global_asset_job_def()
+        return whole.get_subset(asset_selection={key(name) for name in names})
+
+    def run(self, *names: str, day: str | None = None, **tags: str) -> bool:
+        return (
+            self._job(*names)
+            .execute_in_process(instance=self.instance, partition_key=day, tags=tags, raise_on_error=False)
+            .success
+        )
+
+    def start(self, name: str, day: str) -> None:
+        """A run that is still going on, as the daemon would have started it."""
+        job = self._job(name)
+        tags = {"dagster/partition": day}
+        self.started = self.instance.create_run_for_job(
+            job, asset_selection=frozenset({key(name)}), tags=tags, status=dg.DagsterRunStatus.STARTED
+        )
+
+    def finish(self) -> None:
+        """The run that was started is canceled."""
+        self.instance.report_run_canceled(self.started)
+
+    def tick(self) -> dict[str, set[str | None]]:
+        result = dg.evaluate_automation_conditions(DEFINITIONS, self.instance, cursor=self.cursor)  # type: ignore[arg-type]
+        self.cursor = result.cursor
+        asked = {a.key.path[-1]: set(result.get_requested_partitions(a.key)) for a in ASSETS}
+        return {name: partitions for name, partitions in asked.items() if partitions}
+
+
+@pytest.fixture
+def automation() -> Iterator[Automation]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        automation = Automation(instance)
+        automation.tick()
+        for day in DAYS[:2]:
+            automation.run("raw_photos", "clean_photos", "detections", day=day)
+        automation.tick()
+        yield automation
+
+
+def test_nothing_is_made_before_there_is_a_champion(automation: Automation) -> None:
+    automation.run("equipment_classes")
+    assert automation.tick() == {}
+
+
+def test_a_new_champion_asks_for_the_days_looked_at_and_then_once_for_the_catalogue(automation: Automation) -> None:
+    automation.run("equipment_classes")
+    automation.run("champion_detector", version="1")
+    assert automation.tick() == {"detections": set(DAYS[:2])}
+    automation.start("detections", day=DAYS[0])
+    assert automation.tick() == {}
+    automation.finish()
+    for day in DAYS[:2]:
+        automation.run("detections", day=day)
+    assert automation.tick() == {name: {None} for name in CATALOGUE}
+    assert automation.tick() == {}
+
+
+def test_a_refused_candidate_asks_for_nothing(automation: Automation) -> None:
+    automation.run("equipment_classes")
+    automation.run("champion_detector", version="1")
+    automation.tick()
+    for day in DAYS[:2]:
+        automation.run("detections", day=day)
+    automation.tick()
+    automation.run(*CATALOGUE)
+    automation.tick()
+    automation.run("champion_detector", version="1")
+    assert automation.tick() == {}
+    automation.run("champion_detector", version="2")
+    assert automation.tick() == {"detections": set(DAYS[:2])}
+
+
+def test_a_bad_day_stops_itself_and_not_the_catalogue(automation: Automation) -> None:
+    automation.run("equipment_classes")
+    automation.run("champion_detector", version="1")
+    automation.tick()
+    assert not automation.run("raw_photos", "clean_photos", "detections", day=DAYS[2], bad="yes")
+    for day in DAYS[:2]:
+        automation.run("detections", day=day)
+    assert set(automation.tick()) == CATALOGUE
+    automation.run(*CATALOGUE)
+    automation.run("champion_detector", version="2")
+    asked = automation.tick()
+    assert asked == {"detections": set(DAYS[:2])}
+
+
+def test_a_new_day_reaches_the_catalogue(automation: Automation) -> None:
+    automation.run("equipment_classes")
+    automation.run("champion_detector", version="1")
+    automation.tick()
+    automation.run(*CATALOGUE)
+    automation.tick()
+    automation.run("raw_photos", "clean_photos", "detections", day=DAYS[2])
+    assert set(automation.tick()) == CATALOGUE
