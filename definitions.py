@@ -41,6 +41,7 @@ from sensors.new_labels import new_labels
 from sensors.run_failures import run_end_sensors
 
 STAGES = [photos_assets, labels_assets, dataset_assets, detector_assets, catalog_assets]
+ALERT_TIMEOUT_S = 5.0
 CHECKS = [*photos_checks.CHECKS, *labels_checks.CHECKS, *dataset_checks.CHECKS, *catalog_checks.CHECKS]
 
 
@@ -104,7 +105,9 @@ def build_resources(settings: Settings, use_case: UseCase) -> dict[str, object]:
             base_weights_sha256=settings.base_weights_sha256,
         ),
         "alerts": Alerts(
-            path=settings.fill(settings.alerts, use_case.name), webhook_url=settings.alert_webhook or None
+            path=settings.fill(settings.alerts, use_case.name),
+            webhook_url=settings.alert_webhook,
+            timeout_seconds=ALERT_TIMEOUT_S,
         ),
         "use_case": use_case,
     }

@@ -14,7 +14,7 @@ import dagster as dg
 
 from demo.daemon import launch_day, running_daemon
 from demo.deliver import deliver
-from demo.render import render_demo
+from demo.render.run import render_demo
 from demo.report import print_summary, write_summary
 from demo.state import State
 from demo.watch import StoryError, Watch

@@ -82,7 +82,7 @@ def detector_weights(
         on_start=mlflow.log_params,
         on_epoch=report,
     )
-    version = model_registry.register(mlflow.run_id, candidate.files, candidate.tags)
+    version = model_registry.register(mlflow.run_id, candidate.files, candidate.tags).version
     mlflow.set_tags({"model_version": version, **candidate.tags})
     context.add_output_metadata(
         {

@@ -1,0 +1,216 @@
+"""The model registry on a SQLite file with local artifacts, and on a real MLflow server over HTTP."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from resources.mlflow import MlflowTracking
+from resources.mlflow_client import ensure_experiment, open_client
+from resources.mlflow_status import DAGSTER_RUN_TAG, MLFLOW_RUN_TAG, reconcile_statuses
+from resources.model_registry import ModelRegistry, ModelRegistryError
+
+STARTS_WITHIN = 90
+
+
+@pytest.fixture(scope="session")
+def sqlite(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('registry') / 'mlflow.db'}"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("server")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    arguments = [
+        *("--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--serve-artifacts"),
+        *("--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"),
+        *("--artifacts-destination", str(folder / "artifacts")),
+    ]
+    log = folder / "server.log"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", *arguments],
+        env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
+        cwd=folder,
+        stdout=log.open("wb"),
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        wait_for(address, process, log)
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+def wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + STARTS_WITHIN
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{address}/health", timeout=2):  # noqa: S310
+                return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.3)
+    pytest.fail(f"MLflow server did not start:\n{log.read_text()[-3000:]}")
+
+
+@pytest.fixture(params=["sqlite", "server"])
+def uri(request: pytest.FixtureRequest) -> str:
+    return str(request.getfixturevalue(request.param))
+
+
+@pytest.fixture
+def registry(uri: str, request: pytest.FixtureRequest) -> ModelRegistry:
+    return ModelRegistry(tracking_uri=uri, model_name=request.node.originalname)
+
+
+@pytest.fixture
+def run_id(uri: str) -> str:
+    client = open_client(uri)
+    experiment = ensure_experiment(client, "registry", uri)
+    return str(client.create_run(experiment, tags={DAGSTER_RUN_TAG: "a-dagster-run"}).info.run_id)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    contents = {"weights/best.pt": b"weights", "onnx/model.onnx": b"graph" * 1000, "class_map.json": b'{"0": "router"}'}
+    local = {name: tmp_path / f"{i}.bin" for i, name in enumerate(contents)}
+    for name, path in local.items():
+        path.write_bytes(contents[name])
+    return local
+
+
+def test_version_carries_what_was_registered(
+    registry: ModelRegistry, run_id: str, files: dict[str, Path], tmp_path: Path
+) -> None:
+    tags = {"dataset_fingerprint": "abc", "class_map": {"0": "router"}, "image_size": 416}
+    info = registry.register(run_id, files, tags)
+    assert (info.version, info.run_id, info.aliases) == ("1", run_id, ())
+    assert info.tags["dataset_fingerprint"] == "abc"
+    assert (info.json("class_map"), info.json("image_size")) == ({"0": "router"}, 416)
+    assert info.tags[DAGSTER_RUN_TAG] == "a-dagster-run"
+    assert set(info.files) == set(files)
+    for name, path in files.items():
+        fetched = registry.download("1", name, tmp_path / "cache")
+        assert fetched == tmp_path / "cache" / registry.model_name / "1" / name
+        assert fetched.read_bytes() == path.read_bytes()
+    assert not list((tmp_path / "cache").rglob(".download-*"))
+
+
+def test_champion_is_none_then_the_version_that_was_set(
+    registry: ModelRegistry, run_id: str, files: dict[str, Path]
+) -> None:
+    assert registry.champion() is None
+    first = registry.register(run_id, files, {})
+    assert registry.champion() is None
+    files["weights/best.pt"].write_bytes(b"better weights")
+    second = registry.register(run_id, files, {})
+    registry.set_champion(first.version)
+    registry.set_champion(second.version)
+    champion = registry.champion()
+    assert champion is not None
+    assert (champion.version, champion.aliases) == (second.version, ("champion",))
+    assert [(v.version, v.aliases) for v in registry.versions()] == [("1", ()), ("2", ("champion",))]
+    registry.set_champion(first.version)  # rollback
+    assert registry.champion() == registry.version(first.version)
+
+
+def test_retried_registration_gives_the_same_version_with_new_tags(
+    registry: ModelRegistry, run_id: str, files: dict[str, Path]
+) -> None:
+    first = registry.register(run_id, files, {"ap50": 0.5})
+    again = registry.register(run_id, files, {"ap50": 0.6, "thresholds": {"0": 0.4}})
+    assert (again.version, again.json("ap50"), again.json("thresholds")) == (first.version, 0.6, {"0": 0.4})
+    assert len(registry.versions()) == 1
+
+
+def test_other_weights_of_the_same_run_leave_the_first_version_as_it_is(
+    registry: ModelRegistry, run_id: str, files: dict[str, Path], tmp_path: Path
+) -> None:
+    first = registry.register(run_id, files, {})
+    files["weights/best.pt"].write_bytes(b"other weights")
+    second = registry.register(run_id, files, {})
+    read = [registry.download(v.version, "weights/best.pt", tmp_path / "cache").read_bytes() for v in (first, second)]
+    assert read == [b"weights", b"other weights"]
+
+
+def test_what_is_not_there_is_named_with_what_is(
+    registry: ModelRegistry, run_id: str, files: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(ModelRegistryError, match=r"no version '1'; there are: none"):
+        registry.set_champion("1")
+    registry.register(run_id, files, {})
+    with pytest.raises(ModelRegistryError, match=r"no version '7'; there are: 1"):
+        registry.version("7")
+    with pytest.raises(ModelRegistryError, match=r"no version 'best'; there are: 1"):
+        registry.version("best")
+    with pytest.raises(ModelRegistryError, match=r"no file 'best.pt', only class_map.json, onnx/model.onnx"):
+        registry.download("1", "best.pt", tmp_path)
+    with pytest.raises(ModelRegistryError, match="no tag 'thresholds'"):
+        registry.version("1").json("thresholds")
+
+
+def test_damaged_artifact_is_refused_and_a_damaged_cache_is_replaced(
+    sqlite: str, files: dict[str, Path], tmp_path: Path
+) -> None:
+    client = open_client(sqlite)
+    run = client.create_run(ensure_experiment(client, "damage", sqlite))
+    registry = ModelRegistry(tracking_uri=sqlite, model_name="damaged")
+    registry.register(run.info.run_id, files, {})
+    cached = registry.download("1", "weights/best.pt", tmp_path / "cache")
+    cached.write_bytes(b"cut sh")
+    assert registry.download("1", "weights/best.pt", tmp_path / "cache").read_bytes() == b"weights"
+    (stored,) = Path(run.info.artifact_uri).glob("model-*/weights/best.pt")
+    stored.write_bytes(b"cut sh")
+    with pytest.raises(ModelRegistryError, match="is damaged"):
+        registry.download("1", "weights/best.pt", tmp_path / "other cache")
+    assert not list((tmp_path / "other cache").rglob("best.pt"))
+
+
+def test_wrong_files_are_refused_before_anything_is_stored(sqlite: str, tmp_path: Path) -> None:
+    registry = ModelRegistry(tracking_uri=sqlite, model_name="wrong")
+    (tmp_path / "best.pt").write_bytes(b"weights")
+    with pytest.raises(ValueError, match="no name within a model version"):
+        registry.register("run", {"../best.pt": tmp_path / "best.pt"}, {})
+    with pytest.raises(FileNotFoundError, match=r"to register as weights/last\.pt"):
+        registry.register("run", {"weights/last.pt": tmp_path / "last.pt"}, {})
+    assert registry.versions() == []
+
+
+def test_dagster_step_logs_and_registers_over_http(server: str, files: dict[str, Path]) -> None:
+    @dg.op
+    def train(mlflow: MlflowTracking, registry: ModelRegistry) -> str:
+        mlflow.log_params({f"p{i}": i for i in range(150)})
+        mlflow.log_artifact(files["class_map.json"], "curves")
+        assert mlflow.link().value.startswith(f"{server}/#/experiments/")
+        return registry.register(mlflow.run_id, files, {}).version
+
+    resources = {
+        "mlflow": MlflowTracking(tracking_uri=server, experiment_name="http"),
+        "registry": ModelRegistry(tracking_uri=server, model_name="over_http"),
+    }
+
+    @dg.job(resource_defs=resources)
+    def training() -> None:
+        train()
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = training.execute_in_process(instance=instance)
+        run = instance.get_run_by_id(result.run_id)
+        assert run is not None
+        assert reconcile_statuses(instance, server, "http") == {run.tags[MLFLOW_RUN_TAG]: "FINISHED"}
+    info = resources["registry"].version(result.output_for_node("train"))
+    assert (info.run_id, info.tags[DAGSTER_RUN_TAG]) == (run.tags[MLFLOW_RUN_TAG], result.run_id)
