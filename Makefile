@@ -12,7 +12,6 @@ UV := .tools/bin/uv
 export MLOPS_HOME ?= $(CURDIR)/.home
 export DAGSTER_HOME ?= $(MLOPS_HOME)/dagster
 export DAGSTER_DISABLE_TELEMETRY := 1
-export PYTHONWARNINGS := ignore::dagster.BetaWarning,ignore::dagster.PreviewWarning
 
 .PHONY: help setup home demo ui test test-slow test-gpu check format validate lock bench clean
 

@@ -3,6 +3,7 @@
 What a table must hold stands in each stage's `checks.py`; how expectations are judged in `resources/expectations.py`.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -53,16 +54,10 @@ def build_checks(checks: Sequence[TableCheck], use_case: UseCase) -> list[dg.Ass
 def _checks_of(asset: str, checks: list[TableCheck], use_case: UseCase) -> dg.AssetChecksDefinition:
     key = dg.AssetKey([use_case.name, asset])
     daily = checks[0].daily
-    specs = [
-        dg.AssetCheckSpec(
-            check.suite.name,
-            asset=key,
-            description=check.description,
-            blocking=check.blocking,
-            partitions_def=days_of(use_case) if daily else None,
-        )
-        for check in checks
-    ]
+    with warnings.catch_warnings():
+        # Checks by day are in preview; without them one bad day would block every good one.
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        specs = _specs(key, checks, days_of(use_case) if daily else None)
 
     @dg.multi_asset_check(name=f"{use_case.name}__{asset}__checks", specs=specs, op_tags=CPU_LIGHT)
     def run_checks(
@@ -75,3 +70,18 @@ def _checks_of(asset: str, checks: list[TableCheck], use_case: UseCase) -> dg.As
             yield to_check_result(validate(check.frame(inputs), check.suite), key, check.suite.name)
 
     return run_checks
+
+
+def _specs(
+    key: dg.AssetKey, checks: list[TableCheck], days: dg.PartitionsDefinition[str] | None
+) -> list[dg.AssetCheckSpec]:
+    return [
+        dg.AssetCheckSpec(
+            check.suite.name,
+            asset=key,
+            description=check.description,
+            blocking=check.blocking,
+            partitions_def=days,
+        )
+        for check in checks
+    ]

@@ -96,7 +96,7 @@ def test_the_environment_is_read_in_one_place() -> None:
         )
     ]
     # Ultralytics and MLflow take some settings only from the environment: these modules write it, see their docstrings.
-    writers = {"mlops_assets/detector/ultralytics_setup.py", "resources/mlflow.py", "resources/model_registry.py"}
+    writers = {"mlops_assets/detector/ultralytics_setup.py", "resources/mlflow_client.py"}
     assert set(readers) - writers == {"resources/settings.py"}
 
 

@@ -41,7 +41,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log = folder / "server.log"
     process = subprocess.Popen(
         [sys.executable, "-m", "mlflow", "server", *arguments],
-        env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
+        env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
         cwd=folder,
         stdout=log.open("wb"),
         stderr=subprocess.STDOUT,

@@ -1,0 +1,201 @@
+"""The sensors against a real instance: repeated ticks, a restart with the same cursor, a failed run asked for again."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from definitions import build_defs, build_resources
+from mlops_assets.detector.schema import CHAMPION_DETECTOR
+from mlops_assets.jobs import IMPORT_LABELS, RETRAIN_DETECTOR
+from mlops_assets.labels.schema import EQUIPMENT_CLASSES
+from mlops_assets.use_case import UseCase
+from resources.settings import Settings
+from resources.tables import Tables
+
+CASE = UseCase.model_validate(
+    {"name": "case", "title": "Case", "start": "2026-10-01", "new_class": {"growth_step": 10}}
+)
+
+
+@dataclass
+class Ticks:
+    """One sensor, evaluated as the daemon does, its requests put into the instance."""
+
+    instance: dg.DagsterInstance
+    settings: Settings
+    name: str
+    cursor: str | None = None
+    keys: list[str] = field(default_factory=list)
+
+    def tick(self) -> list[dg.DagsterRun]:
+        definitions = build_defs(self.settings, CASE)  # anew, as after a restart
+        sensor = definitions.get_repository_def().get_sensor_def(self.name)
+        with dg.build_sensor_context(
+            instance=self.instance, cursor=self.cursor, resources=build_resources(self.settings, CASE)
+        ) as context:
+            data = sensor.evaluate_tick(context)
+        self.cursor = data.cursor
+        fresh = [request for request in data.run_requests or [] if request.run_key not in self.keys]
+        self.keys += [str(request.run_key) for request in fresh]
+        return [self.submit(definitions, sensor.job_name, request.tags) for request in fresh]
+
+    def submit(self, definitions: dg.Definitions, job: str, tags: dict[str, str]) -> dg.DagsterRun:
+        run_tags = {**tags, "dagster/sensor_name": self.name}
+        return self.instance.create_run_for_job(
+            definitions.resolve_job_def(job), tags=run_tags, status=dg.DagsterRunStatus.NOT_STARTED
+        )
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path, sensor_interval=1)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test() as instance:
+        yield instance
+
+
+def drop_label(settings: Settings, name: str) -> None:
+    folder = Path(settings.places("case").labels)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("[]")
+
+
+def write_classes(settings: Settings, **boxes: int) -> None:
+    rows = [
+        {"class_id": i, "class_name": name, "aliases": [], "status": "active", "boxes": count, "enclosures": 5}
+        for i, (name, count) in enumerate(boxes.items())
+    ]
+    frame = pl.DataFrame(rows, schema_overrides=EQUIPMENT_CLASSES).with_columns(
+        merged_into=pl.lit(None, pl.Int32), first_labelled=pl.lit(None, pl.Datetime("us", "UTC"))
+    )
+    Tables(root=settings.places("case").store).write("equipment_classes", frame, EQUIPMENT_CLASSES)
+
+
+def write_champion(settings: Settings, class_map: str) -> None:
+    row = {
+        "model_version": "1",
+        "promoted": True,
+        "reasons": [],
+        "champion_version": "1",
+        "champion_class_map": class_map,
+        "champion_thresholds": "{}",
+    }
+    frame = pl.DataFrame([row], schema_overrides=CHAMPION_DETECTOR).with_columns(
+        test_snapshot=pl.lit("s"), decided_at=pl.lit(None, pl.Datetime("us", "UTC"))
+    )
+    Tables(root=settings.places("case").store).write("champion_detector", frame, CHAMPION_DETECTOR)
+
+
+def end(instance: dg.DagsterInstance, run: dg.DagsterRun, status: str) -> None:
+    if status == "failed":
+        instance.report_run_failed(run)
+    elif status == "canceled":
+        instance.report_run_canceled(run)
+    else:
+        instance.handle_new_event(
+            dg.EventLogEntry(
+                error_info=None,
+                user_message="",
+                level="debug",
+                run_id=run.run_id,
+                timestamp=1.0,
+                dagster_event=dg.DagsterEvent("PIPELINE_SUCCESS", run.job_name),
+            )
+        )
+
+
+def test_labels_are_imported_once_and_again_only_after_a_change(
+    instance: dg.DagsterInstance, settings: Settings
+) -> None:
+    ticks = Ticks(instance, settings, "new_labels")
+    assert ticks.tick() == []
+    drop_label(settings, "a.json")
+    assert ticks.tick() == []  # still being copied, for all it knows
+    (run,) = ticks.tick()
+    assert run.job_name == IMPORT_LABELS
+    assert ticks.tick() == []  # running
+    end(instance, run, "succeeded")
+    assert ticks.tick() == []
+    restarted = Ticks(instance, settings, "new_labels", cursor=ticks.cursor)
+    assert restarted.tick() == []
+    assert Ticks(instance, settings, "new_labels").tick() == []  # cursor lost: waits a tick …
+    drop_label(settings, "b.json")
+    assert ticks.tick() == []
+    assert len(ticks.tick()) == 1
+
+
+@pytest.mark.parametrize("outcome", ["failed", "canceled"])
+def test_a_failed_import_is_asked_for_again_a_bounded_number_of_times(
+    instance: dg.DagsterInstance, settings: Settings, outcome: str
+) -> None:
+    drop_label(settings, "a.json")
+    ticks = Ticks(instance, settings, "new_labels")
+    attempts = []
+    for _ in range(12):
+        for run in ticks.tick():
+            attempts.append(run.tags["mlops/attempt"])
+            end(instance, run, outcome)
+    assert attempts == ["1", "2", "3"]
+    assert len(set(ticks.keys)) == 3
+
+
+def test_a_run_that_dagster_retries_itself_is_not_asked_for_beside_it(
+    instance: dg.DagsterInstance, settings: Settings
+) -> None:
+    drop_label(settings, "a.json")
+    ticks = Ticks(instance, settings, "new_labels")
+    ticks.tick()
+    (run,) = ticks.tick()
+    instance.add_run_tags(run.run_id, {"dagster/will_retry": "true"})
+    end(instance, run, "failed")
+    assert ticks.tick() == []
+
+
+def test_classes_that_the_champion_lacks_are_trained_once(instance: dg.DagsterInstance, settings: Settings) -> None:
+    ticks = Ticks(instance, settings, "new_equipment_classes")
+    assert ticks.tick() == []  # no label yet
+    write_classes(settings, battery=12, router=30)
+    (run,) = ticks.tick()
+    assert (run.job_name, run.tags["mlops/new_classes"]) == (RETRAIN_DETECTOR, "0,1")
+    assert ticks.tick() == []
+    end(instance, run, "succeeded")
+    write_champion(settings, '{"0": "battery", "1": "router"}')
+    assert ticks.tick() == []
+    write_classes(settings, battery=12, router=30, meter=11)
+    (run,) = ticks.tick()
+    assert run.tags["mlops/new_classes"] == "2"
+    end(instance, run, "succeeded")  # refused: the champion still lacks the class
+    assert ticks.tick() == []
+    assert Ticks(instance, settings, "new_equipment_classes", cursor=ticks.cursor).tick() == []
+    write_classes(settings, battery=99, router=99, meter=19)
+    assert ticks.tick() == []  # grown too little
+    write_classes(settings, battery=99, router=99, meter=20)
+    assert len(ticks.tick()) == 1
+
+
+def test_no_retraining_beside_another_that_a_person_started(instance: dg.DagsterInstance, settings: Settings) -> None:
+    ticks = Ticks(instance, settings, "new_equipment_classes")
+    write_classes(settings, battery=12)
+    own = ticks.submit(build_defs(settings, CASE), RETRAIN_DETECTOR, {})
+    assert ticks.tick() == []
+    end(instance, own, "canceled")
+    assert len(ticks.tick()) == 1
+
+
+def test_a_failed_retraining_is_asked_for_under_the_next_attempt(
+    instance: dg.DagsterInstance, settings: Settings
+) -> None:
+    ticks = Ticks(instance, settings, "new_equipment_classes")
+    write_classes(settings, battery=12)
+    (first,) = ticks.tick()
+    end(instance, first, "failed")
+    (second,) = ticks.tick()
+    assert (first.tags["mlops/attempt"], second.tags["mlops/attempt"]) == ("1", "2")
+    assert first.tags["mlops/request_key"] == second.tags["mlops/request_key"]

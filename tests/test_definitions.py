@@ -1,0 +1,131 @@
+"""The code location as a whole: both profiles load, every asset says what a person wants to know of it."""
+
+import json
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+import definitions
+from definitions import build_defs, build_resources
+from mlops_assets.compute import K8S_TAG, PROFILE_TAG
+from mlops_assets.use_case import UseCase, UseCaseError, load_use_case
+from resources.settings import PROJECT, Settings
+
+CASE = UseCase.model_validate({"name": "case", "title": "Case", "start": "2026-10-01", "owner": "team:case"})
+DAILY = {"raw_photos", "clean_photos", "detections"}
+ASSETS = DAILY | {
+    *("annotations", "equipment_classes", "split_assignments", "training_dataset"),
+    *("detector_weights", "detector_evaluation", "champion_detector"),
+    *("visit_inventory", "equipment_catalog", "equipment_changes", "catalog_pages"),
+}
+
+
+@pytest.fixture(scope="module", params=["local", "k8s"])
+def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
+    return build_defs(Settings(profile=request.param, home=tmp_path_factory.mktemp("home")), CASE)
+
+
+def test_both_profiles_hold_the_whole_graph(loaded: dg.Definitions) -> None:
+    dg.Definitions.validate_loadable(loaded)
+    graph = loaded.resolve_asset_graph()
+    assert {key.path[-1] for key in graph.get_all_asset_keys()} == ASSETS
+    assert {key.path[0] for key in graph.get_all_asset_keys()} == {"case"}
+
+
+def test_every_asset_says_what_it_is(loaded: dg.Definitions) -> None:
+    graph = loaded.resolve_asset_graph()
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        assert node.description, key
+        assert node.group_name in {"photos", "labels", "dataset", "detector", "catalog"}
+        assert node.owners == ["team:case"]
+        assert node.kinds, key
+        assert node.code_version, key
+        assert (node.partitions_def is not None) == (key.path[-1] in DAILY)
+
+
+def test_days_begin_with_the_use_case(loaded: dg.Definitions) -> None:
+    days = loaded.resolve_asset_graph().get(dg.AssetKey(["case", "raw_photos"])).partitions_def
+    assert isinstance(days, dg.DailyPartitionsDefinition)
+    assert (days.get_first_partition_key(), str(days.timezone)) == ("2026-10-01", "Europe/Budapest")
+
+
+def test_every_step_asks_for_what_it_needs_and_only_training_and_evaluation_for_a_gpu(loaded: dg.Definitions) -> None:
+    steps = {step.op.name: step.op for step in [*(loaded.assets or []), *(loaded.asset_checks or [])]}
+    assert len(steps) == len(ASSETS) + 6
+    with_gpu = set()
+    for name, op in steps.items():
+        resources = json.loads(op.tags[K8S_TAG])["container_config"]["resources"]
+        assert {"cpu", "memory"} <= set(resources["requests"]) & set(resources["limits"]), name
+        if "nvidia.com/gpu" in resources["limits"]:
+            with_gpu.add(name)
+            assert op.tags[PROFILE_TAG].startswith("gpu")
+    assert with_gpu == {"detector_weights", "detector_evaluation"}
+
+
+def test_checks_on_day_assets_are_by_day(loaded: dg.Definitions) -> None:
+    graph = loaded.resolve_asset_graph()
+    checked = {key.asset_key.path[-1]: graph.get(key).partitions_def for key in graph.asset_check_keys}
+    assert set(checked) == {
+        *("raw_photos", "clean_photos", "annotations", "training_dataset", "detections", "equipment_catalog")
+    }
+    assert {asset for asset, days in checked.items() if days is not None} == DAILY
+
+
+def test_schedule_and_sensors_run_from_the_start(loaded: dg.Definitions) -> None:
+    repository = loaded.get_repository_def()
+    (schedule,) = repository.schedule_defs
+    assert (schedule.name, schedule.cron_schedule) == ("nightly_ingestion", "0 2 * * *")
+    assert schedule.execution_timezone == "Europe/Budapest"
+    assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+    assert {sensor.name for sensor in repository.sensor_defs} == {
+        *("new_labels", "new_equipment_classes", "run_failures", "runs_canceled", "runs_succeeded", "lineage")
+    }
+    assert {sensor.default_status for sensor in repository.sensor_defs} == {dg.DefaultSensorStatus.RUNNING}
+
+
+def test_the_step_of_each_profile_gets_its_image() -> None:
+    from mlops_assets.compute import step_overrides
+
+    definitions_ = build_defs(Settings(profile="k8s"), CASE)
+    overrides = step_overrides(list(definitions_.assets or []), {"cpu": "c:1", "gpu": "g:1"})  # type: ignore[arg-type]
+    images = {name: config["container_config"]["image"] for name, config in overrides.items()}
+    assert {name for name, image in images.items() if image == "g:1"} == {*("detector_weights", "detector_evaluation")}
+
+
+def test_two_use_cases_live_in_one_process(tmp_path: Path) -> None:
+    other = CASE.model_copy(update={"name": "other"})
+    settings = Settings(home=tmp_path)
+    keys = [set(build_defs(settings, case).resolve_asset_graph().get_all_asset_keys()) for case in (CASE, other)]
+    assert not keys[0] & keys[1]
+
+
+def test_a_resource_can_be_put_in_place_of_the_deployments_own(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    own = build_resources(settings, CASE)["machine"]
+    given = build_defs(settings, CASE, {"machine": "another"}).resources
+    assert given is not None
+    assert given["machine"] == "another"
+    assert own != "another"
+
+
+def test_another_use_case_is_an_attribute_of_the_module() -> None:
+    assert isinstance(definitions.enclosures, dg.Definitions)
+    with pytest.raises(UseCaseError, match=r"No use case file .*no_such\.yaml; use cases beside it: .*enclosures"):
+        _ = definitions.no_such
+
+
+def test_a_wrong_use_case_names_file_and_setting(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text("name: wrong\ntitle: Wrong\nstart: 2026-10-01\ntraining: {epochs: 0}\nclases: []\n")
+    with pytest.raises(UseCaseError) as caught:
+        load_use_case(path)
+    assert str(path) in str(caught.value)
+    assert "training.epochs" in str(caught.value)
+    assert "clases" in str(caught.value)
+
+
+def test_the_shipped_use_cases_are_valid() -> None:
+    names = [load_use_case(path).name for path in sorted((PROJECT / "use_cases").glob("*.yaml"))]
+    assert "enclosures" in names
