@@ -5,6 +5,7 @@ never seen before arrive and the sensors retrain it. Nothing here calls a traini
 """
 
 import argparse
+import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -95,6 +96,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--enclosures", type=int, default=64)
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the daemon is stopped with us
     try:
         tell(arguments.out.resolve(), arguments.started, arguments.seed, arguments.enclosures)
     except StoryError as error:

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
-from mlops_assets.automation import conditions
+from definitions import build_defs
 from mlops_assets.use_case import UseCase
+from resources.settings import Settings
 
 DAYS = ["2026-10-05", "2026-10-06", "2026-10-07"]
 CASE = UseCase.model_validate({"name": "case", "title": "Case", "start": "2026-10-05"})
@@ -17,14 +18,18 @@ def key(name: str) -> dg.AssetKey:
     return dg.AssetKey(["case", name])
 
 
-def asset(name: str, *deps: str, daily: bool = False) -> dg.AssetsDefinition:
-    """An asset of the real graph's name, lineage, partitions and condition, without its work."""
+REAL = build_defs(Settings(), CASE).resolve_asset_graph()
+
+
+def without_its_work(asset_key: dg.AssetKey) -> dg.AssetsDefinition:
+    """An asset of the real graph: its name, lineage and condition."""
+    node = REAL.get(asset_key)
 
     @dg.asset(
-        key=key(name),
-        deps=[key(dep) for dep in deps],
-        partitions_def=PARTITIONS if daily else None,
-        automation_condition=conditions(CASE).get(key(name)),
+        key=asset_key,
+        deps=list(node.parent_keys),
+        partitions_def=PARTITIONS if node.partitions_def else None,
+        automation_condition=node.automation_condition,
     )
     def made(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         return dg.MaterializeResult(
@@ -39,17 +44,7 @@ def cleaned(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(passed="bad" not in context.run.tags)
 
 
-ASSETS = [
-    asset("raw_photos", daily=True),
-    asset("clean_photos", "raw_photos", daily=True),
-    asset("equipment_classes"),
-    asset("champion_detector"),
-    asset("detections", "clean_photos", "champion_detector", daily=True),
-    asset("visit_inventory", "detections", "raw_photos", "clean_photos", "champion_detector"),
-    asset("equipment_catalog", "visit_inventory", "equipment_classes"),
-    asset("equipment_changes", "visit_inventory"),
-    asset("catalog_pages", "equipment_catalog", "equipment_changes", "detections"),
-]
+ASSETS = [without_its_work(asset_key) for asset_key in sorted(REAL.get_all_asset_keys())]
 DEFINITIONS = dg.Definitions(assets=ASSETS, asset_checks=[cleaned])
 CATALOGUE = {"visit_inventory", "equipment_catalog", "equipment_changes", "catalog_pages"}
 

@@ -36,6 +36,7 @@ from resources.tables import Tables
     kinds={"onnx", "polars"},
     partitions_def=DAYS,
     op_tags=CPU_BATCH,
+    deps=["champion_detector"],
     code_version=code_version(
         "mlops_assets.catalog.detecting", "mlops_assets.detector.predictor", "mlops_assets.photos.pixels"
     ),
