@@ -70,6 +70,9 @@ validate: home ## the definitions load under both profiles
 	MLOPS_PROFILE=local $(BIN)/dagster definitions validate -w workspace.yaml
 	MLOPS_PROFILE=k8s $(BIN)/dagster definitions validate -w workspace.yaml
 
+bench: setup ## measurements side by side, or one section: make bench SECTION=start
+	$(BIN)/python -m benchmarks $(SECTION)
+
 lock: $(UV) ## pins the requirements anew
 	$(UV) pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade -o requirements.lock
 

@@ -56,7 +56,7 @@ def build_defs(
         resource_overrides: Resources by key that take the place of the deployment's own, for tests.
     """
     assets = _assets(use_case)
-    checks = build_checks(CHECKS, use_case)
+    checks = build_checks(CHECKS, use_case, SCHEMAS)
     jobs = build_jobs(use_case)
     tracking_uri = settings.fill(settings.mlflow_tracking_uri)
     return dg.Definitions(

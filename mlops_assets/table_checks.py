@@ -13,11 +13,10 @@ import polars as pl
 
 from mlops_assets.compute import CPU_LIGHT
 from mlops_assets.partitions import days_of
-from mlops_assets.tables import SCHEMAS
 from mlops_assets.use_case import UseCase
 from resources.expectations import Suite, to_check_result, validate
 from resources.photo_store import PhotoStore
-from resources.tables import Tables
+from resources.tables import Schemas, Tables
 
 
 @dataclass(frozen=True)
@@ -28,10 +27,11 @@ class CheckInputs:
     tables: Tables
     photo_store: PhotoStore
     day: str
+    schemas: Schemas
 
     def other(self, name: str, *, same_day: bool = False) -> pl.DataFrame:
         """Another table by name."""
-        return self.tables.read(name, SCHEMAS[name], self.day if same_day else None)
+        return self.tables.read(name, self.schemas[name], self.day if same_day else None)
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,15 @@ class TableCheck:
     frame: Callable[[CheckInputs], pl.DataFrame] = lambda inputs: inputs.table
 
 
-def build_checks(checks: Sequence[TableCheck], use_case: UseCase) -> list[dg.AssetChecksDefinition]:
+def build_checks(checks: Sequence[TableCheck], use_case: UseCase, schemas: Schemas) -> list[dg.AssetChecksDefinition]:
     """The checks of one use case; those of one asset run in one step."""
-    return [_checks_of(asset, list(group), use_case) for asset, group in groupby(checks, key=lambda check: check.asset)]
+    return [
+        _checks_of(asset, list(group), use_case, schemas)
+        for asset, group in groupby(checks, key=lambda check: check.asset)
+    ]
 
 
-def _checks_of(asset: str, checks: list[TableCheck], use_case: UseCase) -> dg.AssetChecksDefinition:
+def _checks_of(asset: str, checks: list[TableCheck], use_case: UseCase, schemas: Schemas) -> dg.AssetChecksDefinition:
     key = dg.AssetKey([use_case.name, asset])
     daily = checks[0].daily
     with warnings.catch_warnings():
@@ -64,8 +67,8 @@ def _checks_of(asset: str, checks: list[TableCheck], use_case: UseCase) -> dg.As
         context: dg.AssetCheckExecutionContext, tables: Tables, photo_store: PhotoStore
     ) -> Iterator[dg.AssetCheckResult]:
         day = context.op_execution_context.partition_key if daily else ""
-        table = tables.read(asset, SCHEMAS[asset], day or None)
-        inputs = CheckInputs(table, tables, photo_store, day)
+        table = tables.read(asset, schemas[asset], day or None)
+        inputs = CheckInputs(table, tables, photo_store, day, schemas)
         for check in checks:
             yield to_check_result(validate(check.frame(inputs), check.suite), key, check.suite.name)
 

@@ -15,6 +15,7 @@ from mlops_assets.catalog.pages import write_pages
 from mlops_assets.catalog.schema import DETECTIONS
 from mlops_assets.code_versions import code_version
 from mlops_assets.compute import CPU_BATCH, CPU_LIGHT
+from mlops_assets.detector import files
 from mlops_assets.detector.champion import Champion, latest_champion
 from mlops_assets.detector.charts import annotate
 from mlops_assets.metadata import counts, photo, preview
@@ -48,6 +49,7 @@ def detections(
     model_registry: ModelRegistry,
     tables: Tables,
     machine: Machine,
+    use_case: dg.ResourceParam[UseCase],
 ) -> pl.DataFrame:
     """What the champion finds on a day's usable photos; photos that it has looked at before are not looked at again."""
     champion = latest_champion(tables)
@@ -55,7 +57,9 @@ def detections(
         clean_photos,
         previous=tables.read("detections", DETECTIONS, context.partition_key),
         champion=champion,
-        download=lambda version, name: model_registry.download(version, name, Path(machine.scratch) / "models"),
+        download=lambda champion: model_registry.download(
+            champion.version, files.ONNX, Path(machine.scratch) / "models", champion.export_sha256
+        ),
         read_photo=photo_store.read_photo,
         threads=machine.threads,
         progress=logged_progress(context.log, "photos looked at"),
@@ -67,7 +71,8 @@ def detections(
     }
     if champion and found["class_id"].count():
         metadata |= {"classes": counts(_named(found, champion), "class_name")}
-        metadata |= {"sample": _annotated_sample(found, champion, photo_store)}
+        counted = counted_detections(found, champion.thresholds, use_case.inventory)
+        metadata |= {"sample": _annotated_sample(_named(counted, champion), photo_store)} if counted.height else {}
     context.add_output_metadata(metadata)
     return found
 
@@ -216,9 +221,8 @@ def _named(found: pl.DataFrame, champion: Champion) -> pl.DataFrame:
     )
 
 
-def _annotated_sample(found: pl.DataFrame, champion: Champion, photo_store: PhotoStore) -> dg.MetadataValue:
-    """The photo with most detections, drawn."""
-    counted = _named(found, champion)
+def _annotated_sample(counted: pl.DataFrame, photo_store: PhotoStore) -> dg.MetadataValue:
+    """The photo with most detections that count, drawn."""
     busiest = counted["photo_id"].value_counts(sort=True).row(0)[0]
     boxes = counted.filter(pl.col("photo_id") == busiest).select(
         "class_name", "confidence", "box_x", "box_y", "box_w", "box_h"

@@ -6,7 +6,6 @@ from pathlib import Path
 import polars as pl
 
 from mlops_assets.catalog.schema import DETECTIONS
-from mlops_assets.detector import files
 from mlops_assets.detector.champion import Champion
 from mlops_assets.detector.predictor import OnnxPredictor, detect_photos
 
@@ -19,7 +18,7 @@ def detect_day(
     *,
     previous: pl.DataFrame,
     champion: Champion | None,
-    download: Callable[[str, str], Path],
+    download: Callable[[Champion], Path],
     read_photo: Callable[[str], bytes],
     threads: int,
     progress: Callable[[int, int], None],
@@ -30,7 +29,7 @@ def detect_day(
         clean_photos: CLEAN_PHOTOS of the day.
         previous: The day's last detections.
         champion: What serves; without one nothing can be found and the table is empty.
-        download: Local path of a file (second) of a model version (first).
+        download: Local path of the champion's ONNX file.
         read_photo: Bytes of a normalised photo.
         threads: Of the network, and as many for decoding.
         progress: Called with photos done and to do.
@@ -45,7 +44,7 @@ def detect_day(
     todo = usable.join(known, on="photo_id", how="anti")["photo_id"].to_list()
     if not todo:
         return known.sort("photo_id", "class_id", "confidence", descending=[False, False, True])
-    predictor = OnnxPredictor(download(champion.version, files.ONNX), list(champion.class_map), threads=threads)
+    predictor = OnnxPredictor(download(champion), list(champion.class_map), threads=threads)
     found = detect_photos(
         predictor,
         todo,

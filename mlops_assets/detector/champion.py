@@ -19,11 +19,15 @@ class TableReader(Protocol):
 
 @dataclass(frozen=True)
 class Champion:
-    """Version, class names by id in the order of the network's outputs, and the confidence from which each counts."""
+    """Version, class names by id in the order of the network's outputs, confidence from which each class counts.
+
+    export_sha256 names the bytes of its ONNX file, so that a copy at hand can be used without asking the registry.
+    """
 
     version: str
     class_map: dict[int, str]
     thresholds: dict[int, float]
+    export_sha256: str
 
 
 def latest_champion(tables: TableReader) -> Champion | None:
@@ -40,4 +44,5 @@ def latest_champion(tables: TableReader) -> Champion | None:
             int(k): v for k, v in sorted(json.loads(last["champion_class_map"]).items(), key=lambda i: int(i[0]))
         },
         thresholds={int(k): float(v) for k, v in json.loads(last["champion_thresholds"]).items()},
+        export_sha256=last["champion_export"],
     )

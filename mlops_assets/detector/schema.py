@@ -38,7 +38,11 @@ CHAMPION_DETECTOR = pl.Schema(
         "champion_version": pl.String(),
         "champion_class_map": pl.String(),
         "champion_thresholds": pl.String(),
+        "champion_export": pl.String(),
         "decided_at": pl.Datetime("us", "UTC"),
     }
 )
-"""One row a decision, append only; champion_version, its class map and thresholds (JSON) serve after it."""
+"""One row a decision, append only; the champion's columns say what serves after it (null: nothing yet).
+
+champion_class_map and champion_thresholds are JSON by class_id; champion_export is the SHA-256 of the ONNX file.
+"""

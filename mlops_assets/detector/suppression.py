@@ -6,8 +6,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-NMS_IOU = 0.7
-"""Overlap above which the weaker of two boxes of one class is dropped; Ultralytics' default for predict and val."""
+NMS_IOU = 0.5
+"""Overlap above which the weaker of two boxes of one class is dropped.
+
+Devices stand beside each other and hardly overlap, and the catalogue counts boxes: at Ultralytics' 0.7 one device was
+counted twice more often (docs/decisions.md).
+"""
 
 MAX_DETECTIONS = 300
 """Most detections of a photo, as Ultralytics and its COCO figures have it."""

@@ -54,8 +54,14 @@ def raw_photos(
         workers=machine.threads,
     )
     quarantined = ledger.filter(pl.col("status") == "quarantined").select("landing_uri", "reason", "remedy")
+    outside = photo_store.misplaced() + [d for d in photo_store.list_days() if d < use_case.start.isoformat()]
     context.add_output_metadata(
-        {**conservation(ledger), "preview": preview(ledger), "quarantine": preview(quarantined, rows=50)}
+        {
+            **conservation(ledger),
+            "preview": preview(ledger),
+            "quarantine": preview(quarantined, rows=50),
+            "outside_every_day": ", ".join(outside) or "nothing",
+        }
     )
     return ledger
 

@@ -15,7 +15,7 @@ from mlops_assets.catalog.schema import DETECTIONS
 from mlops_assets.detector.export import ExportError, export_onnx
 from mlops_assets.detector.parity import ParityResult, measure_parity
 from mlops_assets.detector.predictor import PREDICTIONS, OnnxPredictor, PredictionError, detect_photos
-from mlops_assets.detector.suppression import suppress
+from mlops_assets.detector.suppression import NMS_IOU, suppress
 from mlops_assets.detector.weights import WeightsError, load_model
 from mlops_assets.photos.pixels import network_input
 
@@ -83,7 +83,7 @@ def test_the_predictor_finds_what_torch_and_ultralytics_own_suppression_find(
     tensor, placed = network_input(photos["val0"], IMAGE_SIZE)
     with torch.inference_mode():
         raw = load_model(lively_weights)(torch.from_numpy(tensor[None]))[0]
-    (expected,) = non_max_suppression(raw, conf_thres=0.2, iou_thres=0.7)
+    (expected,) = non_max_suppression(raw, conf_thres=0.2, iou_thres=NMS_IOU)
     found = suppress(predictor.raw(tensor[None])[0], 0.2, 0.7)
     assert len(found.index) == len(expected) > 3
     assert np.allclose(found.confidence, expected[:, 4], atol=1e-3)

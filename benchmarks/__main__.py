@@ -1,0 +1,30 @@
+"""Runs the benchmark sections: `python -m benchmarks [section …]`; each writes `bench-output/<section>.json`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from benchmarks import start
+
+SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {"start": start.run}
+
+
+def main() -> int:
+    """Run the sections that are named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sections", nargs="*", choices=[[], *SECTIONS], metavar=f"{{{','.join(SECTIONS)}}}")
+    parser.add_argument("--out", type=Path, default=Path("bench-output"))
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for name in arguments.sections or SECTIONS:
+        ratios = SECTIONS[name]()
+        path = arguments.out / f"{name}.json"
+        path.write_text(json.dumps({"ratios": ratios}, indent=2), encoding="utf-8")
+        print(f"\n{name}: " + ", ".join(f"{key} {value:.2f}" for key, value in ratios.items()) + f" -> {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
