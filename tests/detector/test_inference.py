@@ -84,7 +84,7 @@ def test_the_predictor_finds_what_torch_and_ultralytics_own_suppression_find(
     with torch.inference_mode():
         raw = load_model(lively_weights)(torch.from_numpy(tensor[None]))[0]
     (expected,) = non_max_suppression(raw, conf_thres=0.2, iou_thres=NMS_IOU)
-    found = suppress(predictor.raw(tensor[None])[0], 0.2, 0.7)
+    found = suppress(predictor.raw(tensor[None])[0], 0.2)
     assert len(found.index) == len(expected) > 3
     assert np.allclose(found.confidence, expected[:, 4], atol=1e-3)
     assert np.allclose(found.boxes, expected[:, :4], atol=0.05)
