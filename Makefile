@@ -12,8 +12,11 @@ UV := .tools/bin/uv
 export MLOPS_HOME ?= $(CURDIR)/.home
 export DAGSTER_HOME ?= $(MLOPS_HOME)/dagster
 export DAGSTER_DISABLE_TELEMETRY := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+MLFLOW_PORT ?= 5000
+export MLOPS_MLFLOW_UI ?= http://127.0.0.1:$(MLFLOW_PORT)
 
-.PHONY: help setup home demo ui test test-slow test-gpu check format validate lock bench clean
+.PHONY: help setup home demo ui mlflow test test-slow test-gpu check format validate lock bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -47,6 +50,9 @@ demo: home ## the whole story, from rendered photos to a catalogue that learns a
 
 ui: home ## Dagster's web page with the daemon, on http://127.0.0.1:3000
 	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $${PORT:-3000}
+
+mlflow: home ## MLflow's web page with every training, on http://127.0.0.1:5000, where the links of assets lead
+	$(BIN)/mlflow server --backend-store-uri sqlite:///$(MLOPS_HOME)/mlflow.db --artifacts-destination $(MLOPS_HOME)/mlflow-artifacts --host 127.0.0.1 --port $(MLFLOW_PORT)
 
 test: setup ## the default test suite
 	$(BIN)/python -m pytest -m "not slow and not gpu"

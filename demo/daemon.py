@@ -4,23 +4,51 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import dagster as dg
+
 BIN = Path(sys.executable).parent
 STOP_SECONDS = 30
+QUIET_SECONDS = 45
+"""A daemon writes a heartbeat every 30 s; after this long without one it is gone."""
+
+
+class DaemonRunningError(RuntimeError):
+    """Another daemon works on the instance; Dagster does not support two."""
+
+
+def _refuse_second_daemon(instance: dg.DagsterInstance) -> None:
+    seen = _last_heartbeat(instance)
+    while time.time() - seen < QUIET_SECONDS:
+        time.sleep(1)
+        if _last_heartbeat(instance) > seen:
+            raise DaemonRunningError("Dagster's daemon runs already, perhaps by `make ui`: stop it, then try again")
+
+
+def _last_heartbeat(instance: dg.DagsterInstance) -> float:
+    return max((beat.timestamp for beat in instance.get_daemon_heartbeats().values()), default=0.0)
 
 
 @contextmanager
-def running_daemon(project: Path, log: Path, settings: Mapping[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
+def running_daemon(
+    instance: dg.DagsterInstance, project: Path, log: Path, settings: Mapping[str, str]
+) -> Iterator["subprocess.Popen[bytes]"]:
     """Start `dagster-daemon run` on the project's workspace, and stop it at the end.
 
     Args:
+        instance: What the daemon works on.
         project: Folder of workspace.yaml.
         log: Where its output goes.
         settings: Environment variables beside this process's own.
+
+    Raises:
+        DaemonRunningError: Another daemon is at work.
     """
+    _refuse_second_daemon(instance)
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [str(BIN / "dagster-daemon"), "run", "-w", "workspace.yaml"]
     with log.open("wb") as output:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import dagster as dg
 
-from demo.daemon import launch_day, running_daemon
+from demo.daemon import DaemonRunningError, launch_day, running_daemon
 from demo.deliver import deliver
-from demo.render.run import render_demo
+from demo.render.run import RenderError, render_demo
 from demo.report import print_summary, write_summary
 from demo.state import State
 from demo.watch import StoryError, Watch
@@ -74,7 +74,7 @@ def tell(out: Path, started: float, seed: int, enclosures: int) -> Path:
     render_demo(rendered, seed=seed, enclosures=enclosures)
     log = settings.home / "daemon.log"
     interval = {"MLOPS_SENSOR_INTERVAL": str(SENSOR_INTERVAL)}
-    with dg.DagsterInstance.get() as instance, running_daemon(PROJECT, log, interval) as daemon:
+    with dg.DagsterInstance.get() as instance, running_daemon(instance, PROJECT, log, interval) as daemon:
         places = settings.places(use_case.name)
         state = State(instance, settings, use_case)
         story = Story(rendered, places, state, Watch(instance, daemon, started))
@@ -99,9 +99,12 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the daemon is stopped with us
     try:
         tell(arguments.out.resolve(), arguments.started, arguments.seed, arguments.enclosures)
-    except StoryError as error:
+    except (StoryError, DaemonRunningError, RenderError) as error:
         print(f"\nThe story stopped: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nStopped by you; `make demo` goes on from here.", file=sys.stderr)
+        return 130
     return 0
 
 

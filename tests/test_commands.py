@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from resources.settings import PROJECT
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
 RUN_BY_CI = {"check", "test"}
-RUN_HERE = {"demo", "ui", "validate", "help"}
+RUN_HERE = {"demo", "ui", "mlflow", "validate", "help"}
 
 
 @pytest.fixture
@@ -65,16 +66,16 @@ def test_the_definitions_validate_under_both_profiles(environment: dict[str, str
     assert output.count("dagster definitions validate") == 2
 
 
-@pytest.fixture
-def ui(environment: dict[str, str]) -> Iterator[str]:
-    """`make ui` on a free port, ended with everything that it started."""
+@contextmanager
+def serving(environment: dict[str, str], target: str, port_variable: str) -> Iterator[str]:
+    """A target that serves a page, on a free port, ended with everything that it started."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with subprocess.Popen(
-        ["make", "ui"],
+        ["make", target],
         cwd=PROJECT,
-        env={**environment, "PORT": str(port)},
+        env={**environment, port_variable: str(port)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -87,6 +88,18 @@ def ui(environment: dict[str, str]) -> Iterator[str]:
                 process.wait(60)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
+
+
+def answers(address: str, seconds: float = 120) -> str:
+    """The page at an address, once its server is up."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(address, timeout=30) as answer:  # noqa: S310 a server of ours on loopback
+                return answer.read().decode()
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            assert time.monotonic() < deadline, f"{address} did not answer in {seconds:.0f} s"
+            time.sleep(1)
 
 
 def ask(address: str, query: str) -> dict:
@@ -107,24 +120,28 @@ QUERY = """{
 }"""
 
 
-def test_the_ui_starts_with_graph_schedule_sensors_and_daemon(ui: str) -> None:
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            data = ask(ui, QUERY)
+def test_the_ui_starts_with_graph_schedule_sensors_and_daemon(environment: dict[str, str]) -> None:
+    with serving(environment, "ui", "PORT") as address:
+        answers(f"{address}/server_info")
+        deadline = time.monotonic() + 60
+        while True:
+            data = ask(address, QUERY)
             daemons = {d["daemonType"]: d for d in data["instance"]["daemonHealth"]["allDaemonStatuses"]}
             if data["repositoriesOrError"]["nodes"] and daemons["SENSOR"]["healthy"]:
                 break
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            pass
-        assert time.monotonic() < deadline, "`make ui` did not come up in two minutes"
-        time.sleep(1)
+            assert time.monotonic() < deadline, "the daemon did not come up in a minute"
+            time.sleep(1)
     (repository,) = data["repositoriesOrError"]["nodes"]
     assert len(repository["assetNodes"]) == 14
     assert {(s["name"], s["scheduleState"]["status"]) for s in repository["schedules"]} == {
         ("nightly_ingestion", "RUNNING")
     }
     assert {s["sensorState"]["status"] for s in repository["sensors"]} == {"RUNNING"}
+
+
+def test_mlflows_page_starts(environment: dict[str, str]) -> None:
+    with serving(environment, "mlflow", "MLFLOW_PORT") as address:
+        assert answers(f"{address}/health") == "OK"
 
 
 @pytest.mark.slow
