@@ -68,7 +68,7 @@ def build_defs(
             new_labels(use_case, settings.sensor_interval),
             new_equipment_classes(use_case, settings.sensor_interval),
             *run_end_sensors(use_case.name, tracking_uri, settings.sensor_interval),
-            automation_sensor(settings.sensor_interval),
+            automation_sensor(settings.sensor_interval, as_backfills=settings.profile == "k8s"),
         ],
         resources={**build_resources(settings, use_case), **(resource_overrides or {})},
         executor=_executor(settings, [*assets, *checks]),

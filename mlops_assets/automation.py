@@ -62,12 +62,19 @@ def _assets(use_case: UseCase, *names: str) -> dg.AssetSelection:
     return dg.AssetSelection.assets(*(dg.AssetKey([use_case.name, name]) for name in names))
 
 
-def automation_sensor(interval: int) -> dg.AutomationConditionSensorDefinition:
-    """Evaluates the conditions; running from the start. `interval` in seconds."""
+def automation_sensor(interval: int, *, as_backfills: bool) -> dg.AutomationConditionSensorDefinition:
+    """Evaluates the conditions; running from the start.
+
+    Args:
+        interval: Seconds between two evaluations.
+        as_backfills: Whether many days are asked for as one backfill. It fans out under the daemon's control, but
+            begins and ends only when the backfill daemon looks, every 30 s; otherwise each day's run is queued at once.
+    """
     return dg.AutomationConditionSensorDefinition(
         "lineage",
         target=dg.AssetSelection.all(),
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=interval,
+        emit_backfills=as_backfills,
         description="Makes detections and the catalogue again when what they come from changed.",
     )
