@@ -37,13 +37,25 @@ def imports_of(path: Path) -> set[str]:
     return names
 
 
-def layer_of(path: Path) -> str:
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
-
-
 def stage_of(module: str) -> str | None:
     parts = module.split(".")
     return parts[1] if len(parts) > 1 and parts[0] == "mlops_assets" and parts[1] in STAGES else None
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def stage_modules() -> list[Path]:
+    return [path for path in sorted((ROOT / "mlops_assets").rglob("*.py")) if stage_of(module_of(path))]
+
+
+def plain_modules() -> list[Path]:
+    return [path for path in stage_modules() if path.stem not in DAGSTER_MODULES]
+
+
+def layer_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
 @pytest.mark.parametrize("path", project_modules(), ids=lambda p: str(p.relative_to(ROOT)))
@@ -55,12 +67,9 @@ def test_imports_run_one_way(path: Path) -> None:
         assert "definitions" not in imports_of(path)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "mlops_assets").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize("path", stage_modules(), ids=lambda p: str(p.relative_to(ROOT)))
 def test_a_stage_imports_only_earlier_stages(path: Path) -> None:
-    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    stage = stage_of(module)
-    if stage is None:
-        pytest.skip("not part of a stage")
+    stage = str(stage_of(module_of(path)))
     allowed = STAGES[: STAGES.index(stage) + 1]
     wrong = [n for n in imports_of(path) if (other := stage_of(n)) and other not in allowed]
     assert not wrong, f"{path} imports {wrong}"
@@ -72,12 +81,9 @@ def test_a_stage_imports_only_earlier_stages(path: Path) -> None:
     assert not thin, f"{path} imports Dagster modules of another stage: {thin}"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "mlops_assets").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize("path", plain_modules(), ids=lambda p: str(p.relative_to(ROOT)))
 def test_plain_modules_import_no_dagster(path: Path) -> None:
-    if stage_of(".".join(path.relative_to(ROOT).parts)) is None or path.stem in DAGSTER_MODULES:
-        pytest.skip("may use Dagster")
-    wrong = [n for n in imports_of(path) if n.split(".")[0] == "dagster"]
-    assert not wrong
+    assert not [n for n in imports_of(path) if n.split(".")[0] == "dagster"]
 
 
 def test_package_files_are_empty() -> None:
