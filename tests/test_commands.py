@@ -11,9 +11,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from resources.settings import PROJECT
@@ -78,16 +79,22 @@ def serving(environment: dict[str, str], target: str, port_variable: str) -> Ite
         env={**environment, port_variable: str(port)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,
     ) as process:
         try:
             yield f"http://127.0.0.1:{port}"
         finally:
-            os.killpg(process.pid, signal.SIGINT)
-            try:
-                process.wait(60)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
+            end(psutil.Process(process.pid))
+
+
+def end(top: psutil.Process) -> None:
+    """Interrupt a process tree as Ctrl-C does, and kill what is left of it after a while."""
+    tree = [top, *top.children(recursive=True)]
+    for process in tree:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGINT)
+    _, alive = psutil.wait_procs(tree, timeout=30)
+    for process in alive:
+        process.kill()
 
 
 def answers(address: str, seconds: float = 120) -> str:
