@@ -21,8 +21,11 @@ class DaemonRunningError(RuntimeError):
     """Another daemon works on the instance; Dagster does not support two."""
 
 
-def _refuse_second_daemon(instance: dg.DagsterInstance) -> None:
+def _refuse_second_daemon(instance: dg.DagsterInstance, stopped_at: float) -> None:
+    """Wait until the last heartbeat is old enough, unless it was that of our own daemon, which stopped after it."""
     seen = _last_heartbeat(instance)
+    if seen <= stopped_at:
+        return
     while time.time() - seen < QUIET_SECONDS:
         time.sleep(1)
         if _last_heartbeat(instance) > seen:
@@ -48,8 +51,9 @@ def running_daemon(
     Raises:
         DaemonRunningError: Another daemon is at work.
     """
-    _refuse_second_daemon(instance)
     log.parent.mkdir(parents=True, exist_ok=True)
+    stopped = log.with_suffix(".stopped")
+    _refuse_second_daemon(instance, stopped_at=stopped.stat().st_mtime if stopped.exists() else 0.0)
     command = [str(BIN / "dagster-daemon"), "run", "-w", "workspace.yaml"]
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 our own command
@@ -64,6 +68,7 @@ def running_daemon(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            stopped.touch()
 
 
 def launch_day(project: Path, job: str, day: str) -> None:
