@@ -9,6 +9,7 @@ import polars as pl
 
 from demo.state import State
 from mlops_assets.catalog.score import Agreement, score
+from mlops_assets.detector.champion import parse_class_map
 from mlops_assets.jobs import RETRAIN_DETECTOR
 from mlops_assets.photos.intake import conservation
 from resources.model_registry import ModelRegistry
@@ -62,7 +63,7 @@ def _retrain(state: State) -> dict[str, Any]:
     candidate = test.filter(pl.col("model_version") == weights.item(0, "model_version"))
     before = test.filter(pl.col("model_version") != weights.item(0, "model_version"))
     both = candidate.join(before, on="class_id", suffix="_before").drop_nulls(["ap50", "ap50_before"])
-    names = {int(key): name for key, name in json.loads(weights.item(0, "class_map")).items()}
+    names = parse_class_map(weights.item(0, "class_map"))
     new = candidate.join(before, on="class_id", how="anti") if before.height else candidate.clear()
     change = both.select((pl.col("ap50") - pl.col("ap50_before")).mean()).item() if both.height else None
     return {
@@ -81,8 +82,9 @@ def _last_trigger(instance: dg.DagsterInstance) -> str | None:
 
 def _catalogue(state: State, truth: Path) -> dict[str, Any]:
     classes = state.table("equipment_classes")
-    dataset = state.table("training_dataset")
-    learnt_from = set(dataset.filter(pl.col("split") != "test")["enclosure_id"])
+    splits = state.table("split_assignments")
+    # Not by the last dataset: the champion goes on from models that were trained on earlier ones.
+    learnt_from = set(splits.filter(pl.col("split") != "test")["enclosure_id"])
     inventory = pl.read_csv(truth / "inventory.csv", schema_overrides=_TRUTH_TYPES)
     result = score(
         state.table("visit_inventory"),

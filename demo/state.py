@@ -1,13 +1,12 @@
 """How far the system has come, read from its tables and its instance; the demo waits on these questions."""
 
-import json
 from pathlib import Path
 
 import dagster as dg
 import polars as pl
 
 from mlops_assets.catalog.schema import DETECTIONS
-from mlops_assets.detector.champion import Champion, latest_champion
+from mlops_assets.detector.champion import Champion, latest_champion, parse_class_map
 from mlops_assets.detector.schema import CHAMPION_DETECTOR, DETECTOR_WEIGHTS
 from mlops_assets.labels.schema import ANNOTATIONS, EQUIPMENT_CLASSES, LABEL_QUARANTINE
 from mlops_assets.tables import SCHEMAS
@@ -75,7 +74,7 @@ class State:
         decisions = self.tables.read("champion_detector", CHAMPION_DETECTOR)
         if not active or weights.is_empty() or decisions.is_empty():
             return False
-        trained = {int(class_id) for class_id in json.loads(weights.item(0, "class_map"))}
+        trained = parse_class_map(weights.item(0, "class_map")).keys()
         return active <= trained and weights.item(0, "model_version") == decisions.item(-1, "model_version")
 
     def _catalogue_follows(self) -> bool:

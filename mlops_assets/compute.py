@@ -56,7 +56,7 @@ GPU_TRAIN = _profile("gpu_train", cpu=("4", "8"), memory=("16Gi", "32Gi"), gpus=
 """Training."""
 
 GPU_INFER = _profile("gpu_infer", cpu=("2", "4"), memory=("8Gi", "16Gi"), gpus=1)
-"""Evaluation of a candidate beside the champion."""
+"""Inference where a deployment has GPUs for it; no asset asks for it yet."""
 
 
 def step_overrides(assets: Iterable[dg.AssetsDefinition], images: Mapping[str, str]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def test_days_begin_with_the_use_case(loaded: dg.Definitions) -> None:
     assert (days.get_first_partition_key(), str(days.timezone)) == ("2026-10-01", "Europe/Budapest")
 
 
-def test_every_step_asks_for_what_it_needs_and_only_training_and_evaluation_for_a_gpu(loaded: dg.Definitions) -> None:
+def test_every_step_asks_for_what_it_needs_and_only_training_for_a_gpu(loaded: dg.Definitions) -> None:
     steps = {step.op.name: step.op for step in [*(loaded.assets or []), *(loaded.asset_checks or [])]}
     assert len(steps) == len(ASSETS) + 6
     with_gpu = set()
@@ -61,7 +61,7 @@ def test_every_step_asks_for_what_it_needs_and_only_training_and_evaluation_for_
         if "nvidia.com/gpu" in resources["limits"]:
             with_gpu.add(name)
             assert op.tags[PROFILE_TAG].startswith("gpu")
-    assert with_gpu == {"detector_weights", "detector_evaluation"}
+    assert with_gpu == {"detector_weights"}
 
 
 def test_checks_on_day_assets_are_by_day(loaded: dg.Definitions) -> None:
@@ -91,7 +91,7 @@ def test_the_step_of_each_profile_gets_its_image() -> None:
     definitions_ = build_defs(Settings(profile="k8s"), CASE)
     overrides = step_overrides(list(definitions_.assets or []), {"cpu": "c:1", "gpu": "g:1"})  # type: ignore[arg-type]
     images = {name: config["container_config"]["image"] for name, config in overrides.items()}
-    assert {name for name, image in images.items() if image == "g:1"} == {*("detector_weights", "detector_evaluation")}
+    assert {name for name, image in images.items() if image == "g:1"} == {"detector_weights"}
 
 
 def test_two_use_cases_live_in_one_process(tmp_path: Path) -> None:

@@ -8,12 +8,13 @@ import dagster as dg
 import polars as pl
 
 from mlops_assets.code_versions import code_version
-from mlops_assets.compute import CPU_LIGHT, GPU_INFER, GPU_TRAIN
+from mlops_assets.compute import CPU_BATCH, CPU_LIGHT, GPU_TRAIN
 from mlops_assets.dataset.building import check_trainable
 from mlops_assets.dataset.recipe import BUILDING_CODE
 from mlops_assets.dataset.versions import active_class_map, manifest
 from mlops_assets.detector import files
 from mlops_assets.detector.candidate import Candidate, train_candidate, with_overrides
+from mlops_assets.detector.champion import parse_class_map
 from mlops_assets.detector.charts import training_curves
 from mlops_assets.detector.judging import Judged, decide_on, judge
 from mlops_assets.detector.schema import CHAMPION_DETECTOR, DETECTOR_EVALUATION, DETECTOR_WEIGHTS
@@ -45,7 +46,10 @@ class TrainingConfig(dg.Config):
     op_tags=GPU_TRAIN,
     pool="gpu",
     code_version=code_version(
-        "mlops_assets.detector.candidate", "mlops_assets.detector.training", "mlops_assets.detector.export"
+        "mlops_assets.detector.candidate",
+        "mlops_assets.detector.training",
+        "mlops_assets.detector.export",
+        "mlops_assets.detector.parity",
     ),
 )
 def detector_weights(
@@ -82,6 +86,7 @@ def detector_weights(
         on_start=mlflow.log_params,
         on_epoch=report,
     )
+    mlflow.log_metrics({"export_parity": candidate.metrics["export_parity"]})
     version = model_registry.register(mlflow.run_id, candidate.files, candidate.tags).version
     mlflow.set_tags({"model_version": version, **candidate.tags})
     context.add_output_metadata(
@@ -90,6 +95,7 @@ def detector_weights(
             "started_from": candidate.started_from,
             "seconds": candidate.seconds,
             "val_map50": candidate.metrics["map50"],
+            "export_parity": candidate.metrics["export_parity"],
             "curves": picture(training_curves(candidate.curves), "training curves"),
             "mlflow_run": mlflow.link(),
         }
@@ -112,8 +118,7 @@ def _weights_row(candidate: Candidate, version: str, mlflow_run_id: str) -> pl.D
 @dg.asset(
     group_name="detector",
     kinds={"onnx", "mlflow"},
-    op_tags=GPU_INFER,
-    pool="gpu",
+    op_tags=CPU_BATCH,
     code_version=code_version(
         "mlops_assets.detector.judging", "mlops_assets.detector.evaluation", "mlops_assets.detector.matching"
     ),
@@ -152,7 +157,7 @@ def detector_evaluation(
     mlflow.log_metrics(candidate.figures())
     tables.write("detector_predictions", pl.concat([j.predictions for j in judged]), SPLIT_PREDICTIONS)
     evaluation = pl.concat([pl.DataFrame(schema=DETECTOR_EVALUATION), *(j.evaluation for j in judged)])
-    names = {int(k): v for k, v in json.loads(detector_weights.item(0, "class_map")).items()}
+    names = parse_class_map(detector_weights.item(0, "class_map"))
     named = evaluation.with_columns(
         class_name=pl.col("class_id").replace_strict(names, default="all classes", return_dtype=pl.String)
     )

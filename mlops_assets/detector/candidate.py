@@ -1,4 +1,6 @@
-"""One candidate from start to finish: dataset on this machine, starting weights, training, export.
+"""One candidate from start to finish: dataset on this machine, starting weights, training, export and its parity.
+
+Parity is measured here because only this step needs torch.
 
 Where it is kept belongs to the model registry; whether it serves to `judging.py`.
 """
@@ -15,9 +17,14 @@ from mlops_assets.dataset.export import export_yolo
 from mlops_assets.dataset.versions import class_key
 from mlops_assets.detector import files
 from mlops_assets.detector.export import export_onnx
+from mlops_assets.detector.parity import ParityResult, measure_parity
+from mlops_assets.detector.predictor import OnnxPredictor
 from mlops_assets.detector.training import EpochProgress, TrainingResult, train
 from mlops_assets.detector.weights import StartingPoint, fetch_weights, starting_point
 from mlops_assets.use_case import TrainingRules
+
+PARITY_CONFIDENCE = 0.25
+"""Detections compared between PyTorch and ONNX: those that could count."""
 
 Download = Callable[[str, str], Path]
 """Local path of a file (second) of a model version (first)."""
@@ -98,7 +105,7 @@ def train_candidate(
     on_start: Callable[[Mapping[str, Any]], None],
     on_epoch: Callable[[EpochProgress], None],
 ) -> Candidate:
-    """Train on a dataset and export the best epoch.
+    """Train on a dataset, export the best epoch and hold the export against PyTorch on the test photos.
 
     Args:
         dataset: TRAINING_DATASET.
@@ -140,24 +147,34 @@ def train_candidate(
         threads=machine.threads,
         on_epoch=on_epoch,
     )
-    return _candidate(result, class_map, manifest, rules, start, machine.threads)
+    onnx = export_onnx(
+        result.weights, result.weights.parent.parent / "model.onnx", rules.image_size, threads=machine.threads
+    )
+    test_photos = dataset.filter(pl.col("split") == "test")["photo_id"].unique().sort()
+    parity = measure_parity(
+        result.weights,
+        OnnxPredictor(onnx, class_ids, threads=machine.threads),
+        map(read_photo, test_photos),
+        confidence=PARITY_CONFIDENCE,
+        threads=machine.threads,
+    )
+    return _candidate(result, onnx, parity, class_map, manifest, rules, start)
 
 
 def _candidate(
     result: TrainingResult,
+    onnx: Path,
+    parity: ParityResult,
     class_map: Mapping[int, str],
     manifest: Mapping[str, Any],
     rules: TrainingRules,
     start: StartingPoint,
-    threads: int,
 ) -> Candidate:
-    folder = result.weights.parent.parent
-    onnx = export_onnx(result.weights, folder / "model.onnx", rules.image_size, threads=threads)
     texts = {
         files.MANIFEST: json.dumps(manifest, indent=1, ensure_ascii=False),
         files.CLASS_MAP: json.dumps({str(class_id): class_map[class_id] for class_id in sorted(class_map)}),
     }
-    written = {name: _write(folder / name, text) for name, text in texts.items()}
+    written = {name: _write(onnx.with_name(name), text) for name, text in texts.items()}
     pictures = {f"training/{path.name}": path for path in result.pictures}
     return Candidate(
         files={files.WEIGHTS: result.weights, files.ONNX: onnx, files.CURVES: result.curves, **written, **pictures},
@@ -168,8 +185,9 @@ def _candidate(
             "architecture": rules.architecture,
             "started_from": start.reason,
             "training_seconds": f"{result.seconds:.0f}",
+            "parity": json.dumps([parity.matched, parity.total]),
         },
-        metrics=result.metrics,
+        metrics={**result.metrics, "export_parity": parity.share},
         curves=result.curves,
         started_from=start.reason,
         seconds=result.seconds,

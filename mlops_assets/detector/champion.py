@@ -30,6 +30,11 @@ class Champion:
     export_sha256: str
 
 
+def parse_class_map(text: str) -> dict[int, str]:
+    """Read a class map's JSON {class_id: class_name}, in the order of the network's outputs."""
+    return dict(sorted((int(key), str(name)) for key, name in json.loads(text).items()))
+
+
 def latest_champion(tables: TableReader) -> Champion | None:
     """The champion after the last decision, or None while there is none."""
     decisions = tables.read("champion_detector", CHAMPION_DETECTOR)
@@ -40,9 +45,7 @@ def latest_champion(tables: TableReader) -> Champion | None:
         return None
     return Champion(
         version=last["champion_version"],
-        class_map={
-            int(k): v for k, v in sorted(json.loads(last["champion_class_map"]).items(), key=lambda i: int(i[0]))
-        },
+        class_map=parse_class_map(last["champion_class_map"]),
         thresholds={int(k): float(v) for k, v in json.loads(last["champion_thresholds"]).items()},
         export_sha256=last["champion_export"],
     )

@@ -9,16 +9,14 @@ import polars as pl
 
 from mlops_assets.detector import files
 from mlops_assets.detector.candidate import Download, ModelVersion
+from mlops_assets.detector.champion import parse_class_map
 from mlops_assets.detector.comparison import Comparison, compare, enclosures_by_class
 from mlops_assets.detector.evaluation import choose_thresholds, evaluate
-from mlops_assets.detector.parity import ParityResult, measure_parity
+from mlops_assets.detector.parity import ParityResult
 from mlops_assets.detector.predictor import OnnxPredictor
 from mlops_assets.detector.promotion import Decision, decide
 from mlops_assets.detector.snapshot import predict_split
 from mlops_assets.use_case import PromotionRules
-
-PARITY_CONFIDENCE = 0.25
-"""Detections compared between PyTorch and ONNX: those that could count."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,6 @@ class Judged:
     predictions: pl.DataFrame
     evaluation: pl.DataFrame
     thresholds: dict[int, float]
-    parity: ParityResult | None
 
     def figures(self) -> dict[str, float]:
         """Macro figures on test, for MLflow and the UI; what could not be measured is left out."""
@@ -39,20 +36,18 @@ class Judged:
             "test_map50_95": row["ap50_95"],
             "test_precision": row["precision"],
             "test_recall": row["recall"],
-            "export_parity": self.parity.share if self.parity else None,
         }
         return {name: float(value) for name, value in figures.items() if value is not None}
 
     def tags(self) -> dict[str, str]:
         """What the registry keeps with the version."""
-        parity = {"parity": json.dumps([self.parity.matched, self.parity.total])} if self.parity else {}
         thresholds = json.dumps({str(class_id): round(value, 4) for class_id, value in self.thresholds.items()})
-        return {"thresholds": thresholds, **parity, **{k: f"{v:.4f}" for k, v in self.figures().items()}}
+        return {"thresholds": thresholds, **{k: f"{v:.4f}" for k, v in self.figures().items()}}
 
 
 def class_map_of(version: ModelVersion) -> dict[int, str]:
     """Class names by id, in the order of the network's outputs."""
-    return {int(k): str(v) for k, v in sorted(json.loads(version.tags["class_map"]).items(), key=lambda i: int(i[0]))}
+    return parse_class_map(version.tags["class_map"])
 
 
 def thresholds_of(version: ModelVersion) -> dict[int, float]:
@@ -72,17 +67,16 @@ def judge(
 ) -> Judged:
     """Look at the val and test photos with one version, and score what it finds.
 
-    A candidate's thresholds are chosen on val and its export is held against PyTorch; a champion keeps the thresholds
-    that it serves with.
+    A candidate's thresholds are chosen on val; a champion keeps those that it serves with.
 
     Args:
         version: In the registry.
         dataset: TRAINING_DATASET.
-        download: Brings weights and export.
+        download: Brings the export.
         read_photo: Bytes of a normalised photo.
         threads: Of the network.
         default_threshold: For classes without a val box.
-        is_candidate: Whether thresholds and parity are to be measured.
+        is_candidate: Whether thresholds are to be chosen.
     """
     class_ids = list(class_map_of(version))
     predictor = OnnxPredictor(download(version.version, files.ONNX), class_ids, threads=threads)
@@ -90,9 +84,8 @@ def judge(
     val = dataset.filter(pl.col("split") == "val")
     if is_candidate:
         thresholds = choose_thresholds(val, found["val"], class_ids, default_threshold)
-        parity = _parity(version, predictor, dataset, download, read_photo, threads)
     else:
-        thresholds, parity = thresholds_of(version), None
+        thresholds = thresholds_of(version)
     tables = [
         evaluate(
             dataset,
@@ -104,20 +97,7 @@ def judge(
         )
         for split in found
     ]
-    return Judged(version.version, pl.concat(found.values()), pl.concat(tables), thresholds, parity)
-
-
-def _parity(
-    version: ModelVersion,
-    predictor: OnnxPredictor,
-    dataset: pl.DataFrame,
-    download: Download,
-    read_photo: Callable[[str], bytes],
-    threads: int,
-) -> ParityResult:
-    photo_ids = dataset.filter(pl.col("split") == "test")["photo_id"].unique().sort()
-    weights = download(version.version, files.WEIGHTS)
-    return measure_parity(weights, predictor, map(read_photo, photo_ids), confidence=PARITY_CONFIDENCE, threads=threads)
+    return Judged(version.version, pl.concat(found.values()), pl.concat(tables), thresholds)
 
 
 def decide_on(
@@ -133,7 +113,7 @@ def decide_on(
     """Apply the promotion rules to what was measured.
 
     Args:
-        candidate: With its tags of `Judged.tags`.
+        candidate: With its tags of `Candidate` and `Judged.tags`.
         champion: What serves now.
         evaluation: DETECTOR_EVALUATION of both.
         predictions: SPLIT_PREDICTIONS of both.
