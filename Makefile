@@ -16,10 +16,10 @@ export MLFLOW_DISABLE_TELEMETRY := true
 MLFLOW_PORT ?= 5000
 export MLOPS_MLFLOW_UI ?= http://127.0.0.1:$(MLFLOW_PORT)
 
-.PHONY: help setup home demo ui mlflow test test-slow test-gpu check format validate lock bench clean
+.PHONY: help setup home demo ui mlflow base-weights test test-slow test-gpu check format validate lock bench clean
 
 help: ## what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
@@ -53,6 +53,9 @@ ui: home ## Dagster's web page with the daemon, on http://127.0.0.1:3000
 
 mlflow: home ## MLflow's web page with every training, on http://127.0.0.1:5000, where the links of assets lead
 	$(BIN)/mlflow server --backend-store-uri sqlite:///$(MLOPS_HOME)/mlflow.db --artifacts-destination $(MLOPS_HOME)/mlflow-artifacts --host 127.0.0.1 --port $(MLFLOW_PORT)
+
+base-weights: setup ## make the bundled base weights anew: about an hour on 2 cores, minutes on a GPU (BASE="--device 0")
+	$(BIN)/python -m pretraining $(BASE)
 
 test: setup ## the default test suite
 	$(BIN)/python -m pytest -m "not slow and not gpu"

@@ -6,9 +6,15 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import start
+from benchmarks import base_weights, demo, start, training
 
-SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {"start": start.run}
+SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
+    "start": start.run,
+    "training": training.run,
+    "base_weights": base_weights.run,
+    "base_weights_10_minutes": base_weights.run_long,
+    "demo": demo.run,
+}
 
 
 def main() -> int:

@@ -1,6 +1,5 @@
 """Dagster's own daemon for the length of the demo: it evaluates schedules, sensors and conditions, and starts runs."""
 
-import json
 import os
 import subprocess
 import sys
@@ -71,14 +70,14 @@ def running_daemon(
             stopped.touch()
 
 
-def launch_day(project: Path, job: str, day: str) -> None:
-    """Put a day's run into the queue, as `dagster job launch` does for anybody.
+def backfill_days(project: Path, job: str, first: str, last: str) -> None:
+    """Put the runs of all days from `first` to `last` into the queue, as `dagster job backfill` does for anybody.
 
     Raises:
         RuntimeError: Dagster refused; the message is its own.
     """
-    command = [str(BIN / "dagster"), "job", "launch", "-w", "workspace.yaml", "-j", job]
-    command += ["--tags", json.dumps({"dagster/partition": day})]
+    command = [str(BIN / "dagster"), "job", "backfill", "-w", "workspace.yaml", "-j", job]
+    command += ["--from", first, "--to", last, "--noprompt"]
     done = subprocess.run(  # noqa: S603 our own command
         command, cwd=project, env=os.environ, capture_output=True, text=True, check=False
     )

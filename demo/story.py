@@ -9,16 +9,18 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
 
-from demo.daemon import DaemonRunningError, launch_day, running_daemon
+from demo.daemon import DaemonRunningError, backfill_days, running_daemon
 from demo.deliver import deliver
+from demo.outcome import catalogue_written, labels_learnt, photos_taken_in
 from demo.render.run import RenderError, render_demo
 from demo.report import print_summary, write_summary
 from demo.state import State
-from demo.watch import StoryError, Watch
+from demo.watch import StoryError, Watch, clock
 from mlops_assets.jobs import INGEST_DAY
 from mlops_assets.use_case import load_use_case
 from resources.settings import PROJECT, Places, load_settings
@@ -31,6 +33,21 @@ TRAINING_TIMEOUT = 1200.0
 
 
 @dataclass(frozen=True)
+class Chapter:
+    """A part of the story; `minutes` is what it took on two cores, set-up of the environment aside."""
+
+    title: str
+    minutes: float
+
+
+RENDERING = Chapter("Photos of enclosures with known contents are rendered", 0.5)
+INGESTION = Chapter("Three days of photos are landed and taken in", 1.2)
+LEARNING = Chapter("Labels are dropped; the sensors train the first detector and fill the catalogue", 3.0)
+RELEARNING = Chapter("Labels of equipment never seen before are dropped; the sensors retrain", 2.5)
+CHAPTERS = (RENDERING, INGESTION, LEARNING, RELEARNING)
+
+
+@dataclass(frozen=True)
 class Story:
     """What the chapters need."""
 
@@ -39,15 +56,20 @@ class Story:
     state: State
     watch: Watch
 
-    def ingest(self, day: str) -> None:
-        """Technicians upload a day's photos, and its run is asked for."""
-        new = deliver(self.rendered / "landing" / day, Path(self.places.landing) / day)
-        self.watch.say(f"{day}: {new} files landed" if new else f"{day}: landed before, taken in again")
-        before = self.state.materialized_at("detections", day)
-        launch_day(PROJECT, INGEST_DAY, day)
+    def ingest(self) -> None:
+        """Technicians upload photos, and the runs of all days are asked for at once; they go one after the other."""
+        days = sorted(path.name for path in (self.rendered / "landing").iterdir())
+        before = {day: self.state.materialized_at("detections", day) for day in days}
+        for day in days:
+            new = deliver(self.rendered / "landing" / day, Path(self.places.landing) / day)
+            self.watch.say(f"{day}: {new} files landed" if new else f"{day}: landed before, taken in again")
+        backfill_days(PROJECT, INGEST_DAY, days[0], days[-1])
         self.watch.until(
-            f"{day} is taken in", lambda: self.state.materialized_at("detections", day) > before, INGEST_TIMEOUT
+            "every day is taken in",
+            lambda: all(self.state.materialized_at("detections", day) > before[day] for day in days),
+            INGEST_TIMEOUT * len(days),
         )
+        self.watch.came_out(photos_taken_in(self.state))
 
     def label(self, phase: str) -> None:
         """Annotators drop an export; sensors and conditions do the rest."""
@@ -58,7 +80,8 @@ class Story:
             lambda: self.state.has_learnt(Path(self.places.labels)),
             TRAINING_TIMEOUT,
         )
-        self.watch.say(self.state.last_decision())
+        self.watch.came_out(labels_learnt(self.state))
+        self.watch.came_out(catalogue_written(self.state))
 
 
 def tell(out: Path, started: float, seed: int, enclosures: int) -> Path:
@@ -70,22 +93,44 @@ def tell(out: Path, started: float, seed: int, enclosures: int) -> Path:
     settings = load_settings()
     use_case = load_use_case(settings.use_case_folder / f"{settings.use_case}.yaml")
     rendered = out / "rendered"
-    print(f"Rendering photos of {enclosures} enclosures (seed {seed}) …", flush=True)
-    render_demo(rendered, seed=seed, enclosures=enclosures)
-    log = settings.home / "daemon.log"
-    interval = {"MLOPS_SENSOR_INTERVAL": str(SENSOR_INTERVAL)}
-    with dg.DagsterInstance.get() as instance, running_daemon(instance, PROJECT, log, interval) as daemon:
-        places = settings.places(use_case.name)
-        state = State(instance, settings, use_case)
-        story = Story(rendered, places, state, Watch(instance, daemon, started))
-        story.watch.say(f"Dagster's daemon runs; its log is {log}")
-        for day in sorted(path.name for path in (rendered / "landing").iterdir()):
-            story.ingest(day)
-        for phase in ("base", "new_equipment"):
-            story.label(phase)
-        summary = write_summary(out / "summary.json", state, rendered / "truth", time.time() - started)
+    _announce()
+    with dg.DagsterInstance.get() as instance:
+        begin = partial(_begin, started)
+        begin(RENDERING)
+        render_demo(rendered, seed=seed, enclosures=enclosures)
+        log = settings.home / "daemon.log"
+        interval = {"MLOPS_SENSOR_INTERVAL": str(SENSOR_INTERVAL)}
+        with running_daemon(instance, PROJECT, log, interval) as daemon:
+            state = State(instance, settings, use_case)
+            story = Story(rendered, state.places, state, Watch(instance, daemon, started))
+            begin(INGESTION)
+            story.watch.say(f"Dagster's daemon runs; its log is {log}")
+            story.ingest()
+            begin(LEARNING)
+            story.label("base")
+            begin(RELEARNING)
+            story.label("new_equipment")
+            summary = write_summary(out / "summary.json", state, rendered / "truth", time.time() - started)
     print_summary(summary, out / "summary.json")
     return out / "summary.json"
+
+
+def _announce() -> None:
+    print("What happens now, and about how long it takes on two cores the first time:")
+    for number, chapter in enumerate(CHAPTERS, 1):
+        print(f"  {number}. {chapter.title} ({clock(chapter.minutes * 60)})")
+    print(
+        "A second `make demo` repeats no training. Lines start with minutes and seconds since `make demo`.", flush=True
+    )
+
+
+def _begin(started: float, chapter: Chapter) -> None:
+    left = sum(later.minutes for later in CHAPTERS[CHAPTERS.index(chapter) :])
+    print(
+        f"\n[{clock(time.time() - started)}] {CHAPTERS.index(chapter) + 1} of {len(CHAPTERS)}: {chapter.title} "
+        f"(about {clock(chapter.minutes * 60)}, {clock(left * 60)} to the end)",
+        flush=True,
+    )
 
 
 def main() -> int:

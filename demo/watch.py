@@ -23,6 +23,11 @@ _TOLD = (
 )
 
 
+def clock(seconds: float) -> str:
+    """Minutes and seconds, as 12:05."""
+    return f"{int(seconds) // 60:2d}:{int(seconds) % 60:02d}"
+
+
 class StoryError(RuntimeError):
     """The story cannot go on; the message says what to look at."""
 
@@ -40,8 +45,11 @@ class Watch:
 
     def say(self, text: str) -> None:
         """One line with the time since the start."""
-        seconds = int(time.time() - self._started)
-        print(f"[{seconds // 60:2d}:{seconds % 60:02d}] {text}", flush=True)
+        print(f"[{clock(time.time() - self._started)}] {text}", flush=True)
+
+    def came_out(self, text: str) -> None:
+        """What a chapter came to."""
+        self.say(f"=> {text}")
 
     def until(self, what: str, reached: Callable[[], bool], timeout: float) -> None:
         """Wait until something is so and no run is queued or running.

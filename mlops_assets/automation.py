@@ -54,8 +54,19 @@ def catalogue_follows(use_case: UseCase) -> Condition:
         & ~condition.any_deps_missing().ignore(_assets(use_case, *DAY_ASSETS))
         & ~condition.any_deps_in_progress()
         & ~condition.in_progress()
-        & condition.all_deps_blocking_checks_passed()
+        & _deps_checked_before_or_in_the_same_run()
     )
+
+
+def _deps_checked_before_or_in_the_same_run() -> Condition:
+    """As `all_deps_blocking_checks_passed`, and also for parents that this tick asks for.
+
+    Dagster's own waits for a first, separate run of such a parent, although the checks of the same run would hold its
+    child back as well: a check that no condition asks for never counts as requested.
+    """
+    condition = dg.AutomationCondition
+    passed = condition.all_checks_match(condition.check_passed(), blocking_only=True)
+    return condition.all_deps_match(passed | condition.will_be_requested())
 
 
 def _assets(use_case: UseCase, *names: str) -> dg.AssetSelection:

@@ -2,21 +2,25 @@
 
 import ast
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
 
 
-def code_version(*modules: str) -> str:
+def code_version(*modules: str, files: Sequence[Path] = ()) -> str:
     """Hash the syntax trees of modules of this project, so that comments, layout and docstrings change nothing.
 
     Args:
         modules: Dotted names, such as `mlops_assets.photos.intake`.
+        files: What else belongs to the code; their content counts.
     """
     digest = hashlib.sha256()
     for module in modules:
         digest.update(_module_hash(module))
+    for file in files:
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()[:12]
 
 

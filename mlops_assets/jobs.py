@@ -15,6 +15,12 @@ INGEST_DAY = "ingest_day"
 IMPORT_LABELS = "import_labels"
 RETRAIN_DETECTOR = "retrain_detector"
 
+ONE_AT_A_TIME_TAG = "mlops/one_at_a_time"
+"""An instance runs one run of each of its values at a time (tag_concurrency_limits), in the order of the queue."""
+
+_ONE_AT_A_TIME = {INGEST_DAY}
+"""A day's duplicates are found among the days before it, so days must not be taken in side by side."""
+
 _STEPS = {
     INGEST_DAY: ("raw_photos", "clean_photos", "detections"),
     IMPORT_LABELS: ("annotations", "equipment_classes"),
@@ -41,6 +47,7 @@ def build_jobs(use_case: UseCase) -> dict[str, "AssetJob"]:
             name,
             selection=dg.AssetSelection.assets(*(dg.AssetKey([use_case.name, step]) for step in steps)),
             description=_DESCRIPTIONS[name],
+            run_tags={ONE_AT_A_TIME_TAG: name} if name in _ONE_AT_A_TIME else None,
         )
         for name, steps in _STEPS.items()
     }

@@ -74,6 +74,12 @@ class TrainingRules(_Section):
     image_size: int = Field(416, ge=64, multiple_of=32, description="long side of the network's input, pixels")
     epochs: int = Field(40, ge=1)
     retrain_epochs: int = Field(25, ge=1, description="epochs when training starts from the champion")
+    max_minutes: float | None = Field(
+        None, gt=0, description="train for so long instead of a number of epochs; the learning rate follows"
+    )
+    pretrained: bool = Field(
+        True, description="without a champion, start from the bundled base weights if there are any"
+    )
     patience: int = Field(30, ge=1, description="epochs without progress before training stops")
     batch: int = Field(8, ge=1)
     optimizer: Literal["AdamW", "SGD"] = "AdamW"

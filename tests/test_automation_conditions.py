@@ -44,8 +44,13 @@ def cleaned(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(passed="bad" not in context.run.tags)
 
 
+@dg.asset_check(asset=key("equipment_catalog"), blocking=True)
+def catalogued() -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed=True)
+
+
 ASSETS = [without_its_work(asset_key) for asset_key in sorted(REAL.get_all_asset_keys())]
-DEFINITIONS = dg.Definitions(assets=ASSETS, asset_checks=[cleaned])
+DEFINITIONS = dg.Definitions(assets=ASSETS, asset_checks=[cleaned, catalogued])
 CATALOGUE = {"visit_inventory", "equipment_catalog", "equipment_changes", "catalog_pages"}
 
 

@@ -12,7 +12,7 @@ from mlops_assets.compute import CPU_BATCH, CPU_LIGHT, GPU_TRAIN
 from mlops_assets.dataset.building import check_trainable
 from mlops_assets.dataset.recipe import BUILDING_CODE
 from mlops_assets.dataset.versions import active_class_map, manifest
-from mlops_assets.detector import files
+from mlops_assets.detector import bundled, files
 from mlops_assets.detector.candidate import Candidate, train_candidate, with_overrides
 from mlops_assets.detector.champion import parse_class_map
 from mlops_assets.detector.charts import training_curves
@@ -33,6 +33,8 @@ class TrainingConfig(dg.Config):
     """Settings of one training; what is left empty is as the use case says."""
 
     epochs: int | None = None
+    max_minutes: float | None = None
+    pretrained: bool | None = None
     image_size: int | None = None
     batch: int | None = None
     learning_rate: float | None = None
@@ -50,6 +52,8 @@ class TrainingConfig(dg.Config):
         "mlops_assets.detector.training",
         "mlops_assets.detector.export",
         "mlops_assets.detector.parity",
+        "mlops_assets.detector.weights",
+        files=sorted(bundled.FOLDER.glob("*.json")),
     ),
 )
 def detector_weights(

@@ -16,6 +16,7 @@ import polars as pl
 from mlops_assets.dataset.export import export_yolo
 from mlops_assets.dataset.versions import class_key
 from mlops_assets.detector import files
+from mlops_assets.detector.bundled import bundled_weights
 from mlops_assets.detector.export import export_onnx
 from mlops_assets.detector.parity import ParityResult, measure_parity
 from mlops_assets.detector.predictor import OnnxPredictor
@@ -135,7 +136,12 @@ def train_candidate(
         workers=machine.threads,
     )
     weights = download(champion.version, files.WEIGHTS) if champion else None
-    start = starting_point(_user_weights(machine, folder, needed=champion is None), weights, rules.architecture)
+    start = starting_point(
+        _user_weights(machine, folder, needed=champion is None),
+        weights,
+        rules.architecture,
+        bundled_weights(rules.architecture) if rules.pretrained else None,
+    )
     on_start(_parameters(rules, manifest, start, champion))
     result = train(
         data_yaml,

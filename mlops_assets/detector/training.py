@@ -7,11 +7,13 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from mlops_assets.detector.cpu_training import accelerate, native_bfloat16
 from mlops_assets.detector.ultralytics_setup import prepare_ultralytics
 from mlops_assets.detector.weights import StartingPoint, WeightsError, require_checkpoint
 from mlops_assets.use_case import TrainingRules
@@ -39,6 +41,7 @@ class EpochProgress:
         losses: Mean training losses by name, such as train/box_loss.
         map50: mAP50 on val, 0 to 1.
         seconds: Since the training started.
+        pace: Seconds that this epoch took; the first also loads libraries and data.
     """
 
     epoch: int
@@ -46,11 +49,16 @@ class EpochProgress:
     losses: dict[str, float]
     map50: float
     seconds: float
+    pace: float
 
     def sentence(self) -> str:
         """One line for a log."""
         losses = ", ".join(f"{name.removeprefix('train/')} {value:.2f}" for name, value in self.losses.items())
-        return f"Epoch {self.epoch} of {self.epochs}: {losses}, mAP50 on val {self.map50:.3f}, {self.seconds:.0f} s"
+        left = self.pace * (self.epochs - self.epoch)
+        return (
+            f"Epoch {self.epoch} of {self.epochs}: {losses}, mAP50 on val {self.map50:.3f}, "
+            f"{self.seconds:.0f} s, about {left:.0f} s left"
+        )
 
     def metrics(self) -> dict[str, float]:
         """The figures by name, for a tracker."""
@@ -116,6 +124,8 @@ def train(
     watch = _EpochWatch(on_epoch, started)
     try:
         trainer = build_trainer(data_yaml, folder, start, rules, device=device, threads=threads, plots=plots)
+        if device == "cpu":
+            trainer.add_callback("on_train_start", partial(accelerate, bfloat16=native_bfloat16()))
         trainer.add_callback("on_train_epoch_end", watch.epoch_trained)
         trainer.add_callback("on_fit_epoch_end", watch.epoch_validated)
         trainer.train()
@@ -185,6 +195,7 @@ def _optimizer(start: StartingPoint, rules: TrainingRules) -> dict[str, Any]:
     again = start.kind == "champion"
     settings = {
         "epochs": rules.retrain_epochs if again else rules.epochs,
+        "time": rules.max_minutes / 60 if rules.max_minutes else None,
         "optimizer": rules.optimizer,
         "lr0": rules.retrain_learning_rate if again else rules.learning_rate,
     }
@@ -228,6 +239,7 @@ class _EpochWatch:
         self.started = started
         self.trained = False
         self.epochs_done = 0
+        self.last_end = started
 
     def epoch_trained(self, _trainer: Any) -> None:
         self.trained = True
@@ -244,12 +256,14 @@ class _EpochWatch:
                 f"lower the learning rate ({trainer.args.lr0}) or look for broken boxes in {trainer.args.data}"
             )
         self.epochs_done = trainer.epoch + 1
+        began, self.last_end = self.last_end, time.monotonic()
         self.on_epoch(
             EpochProgress(
                 epoch=trainer.epoch + 1,
                 epochs=trainer.epochs,
                 losses={name: float(value) for name, value in trainer.label_loss_items(trainer.tloss).items()},
                 map50=float(trainer.metrics["metrics/mAP50(B)"]),
-                seconds=time.monotonic() - self.started,
+                seconds=self.last_end - self.started,
+                pace=self.last_end - began,
             )
         )

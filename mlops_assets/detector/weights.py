@@ -1,4 +1,4 @@
-"""Where a training starts: the user's weights, the champion's, or none.
+"""Where a training starts: the user's weights, the champion's, the bundled ones, or none.
 
 Nothing here reaches the network except `fetch_weights`, which fetches what a user named, and checks its hash.
 """
@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from upath import UPath
 
+from mlops_assets.detector.bundled import BundledWeights
 from mlops_assets.detector.ultralytics_setup import go_offline
 
 
@@ -23,18 +24,24 @@ class WeightsError(ValueError):
 class StartingPoint:
     """What a training starts from; `path` is None for scratch, `reason` says in words why this was chosen."""
 
-    kind: Literal["user", "champion", "scratch"]
+    kind: Literal["user", "champion", "bundled", "scratch"]
     path: Path | None
     reason: str
 
 
-def starting_point(user_path: Path | None, champion_weights: Path | None, architecture: str) -> StartingPoint:
-    """Choose the starting weights: the champion's, else the user's (so for the first training only), else none.
+def starting_point(
+    user_path: Path | None,
+    champion_weights: Path | None,
+    architecture: str,
+    bundled: BundledWeights | None = None,
+) -> StartingPoint:
+    """Choose the starting weights: the champion's, else the user's (so for the first training only), else the bundled.
 
     Args:
         user_path: Ultralytics checkpoint named in the settings, for the first training.
         champion_weights: Checkpoint of the champion, None while there is no champion.
-        architecture: Such as yolo11n. A champion of another architecture cannot be gone on with: scratch.
+        architecture: Such as yolo11n. A champion of another architecture cannot be gone on with.
+        bundled: Base weights of that architecture that come with the code, if there are any and they are wanted.
 
     Raises:
         WeightsError: The file chosen is missing or broken, or the user's is of another architecture.
@@ -43,7 +50,7 @@ def starting_point(user_path: Path | None, champion_weights: Path | None, archit
         found = checkpoint_architecture(champion_weights)
         if found == architecture:
             return StartingPoint("champion", champion_weights, f"goes on from the champion ({champion_weights.name})")
-        return StartingPoint("scratch", None, f"the champion is {found}, {architecture} is asked for: from scratch")
+        return _anew(f"the champion is {found}, {architecture} is asked for", bundled)
     if user_path is not None:
         found = checkpoint_architecture(user_path)
         if found != architecture:
@@ -52,7 +59,14 @@ def starting_point(user_path: Path | None, champion_weights: Path | None, archit
                 f"set training.architecture to {found}, or give weights of {architecture}"
             )
         return StartingPoint("user", user_path, f"no champion yet: starts from {user_path.name}")
-    return StartingPoint("scratch", None, "no champion yet and no weights given: from scratch")
+    return _anew("no champion yet and no weights given", bundled)
+
+
+def _anew(why: str, bundled: BundledWeights | None) -> StartingPoint:
+    if bundled is None:
+        return StartingPoint("scratch", None, f"{why}: from scratch")
+    name = f"{bundled.path.name}, SHA-256 {bundled.sha256[:12]}"
+    return StartingPoint("bundled", bundled.path, f"{why}: starts from the bundled base weights ({name})")
 
 
 def require_checkpoint(path: Path) -> None:
