@@ -15,7 +15,7 @@ from mlops_assets.compute import step_overrides
 from mlops_assets.dataset import assets as dataset_assets
 from mlops_assets.dataset import checks as dataset_checks
 from mlops_assets.detector import assets as detector_assets
-from mlops_assets.jobs import INGEST_DAY, build_jobs
+from mlops_assets.jobs import INGEST_DAY, RETRAIN_DETECTOR, build_jobs
 from mlops_assets.labels import assets as labels_assets
 from mlops_assets.labels import checks as labels_checks
 from mlops_assets.partitions import days_of
@@ -43,6 +43,8 @@ from sensors.run_failures import run_end_sensors
 STAGES = [photos_assets, labels_assets, dataset_assets, detector_assets, catalog_assets]
 ALERT_TIMEOUT_S = 5.0
 CHECKS = [*photos_checks.CHECKS, *labels_checks.CHECKS, *dataset_checks.CHECKS, *catalog_checks.CHECKS]
+_PRELOADED = ("resources.preload", "definitions")
+"""What every step finds imported, in this order; every run ends in checks, so Great Expectations is among it."""
 
 
 def build_defs(
@@ -57,7 +59,7 @@ def build_defs(
     """
     assets = _assets(use_case)
     checks = build_checks(CHECKS, use_case, SCHEMAS)
-    jobs = build_jobs(use_case)
+    jobs = build_jobs(use_case, _job_executors(settings))
     tracking_uri = settings.fill(settings.mlflow_tracking_uri)
     return dg.Definitions(
         assets=assets,
@@ -138,9 +140,21 @@ def _executor(settings: Settings, steps: Sequence[dg.AssetsDefinition]) -> dg.Ex
             {"job_image": settings.cpu_image, "per_step_k8s_config": step_overrides(steps, images)}
         )
         return configured
-    # Every run ends in checks: imported once for all its steps, Great Expectations' seconds are paid once.
-    start = {"forkserver": {"preload_modules": ["definitions", "great_expectations"]}}
+    return _local_executor(settings, _PRELOADED)
+
+
+def _local_executor(settings: Settings, preloaded: Sequence[str]) -> dg.ExecutorDefinition:
+    """A process a step, forked from one that has imported `preloaded` once for the run."""
+    start = {"forkserver": {"preload_modules": list(preloaded)}}
     return dg.multiprocess_executor.configured({"max_concurrent": settings.thread_count(), "start_method": start})
+
+
+def _job_executors(settings: Settings) -> dict[str, dg.ExecutorDefinition]:
+    """Executors of jobs that want another than the deployment's."""
+    if settings.profile == "k8s":
+        return {}
+    # Three of its steps talk to MLflow, whose import takes seconds.
+    return {RETRAIN_DETECTOR: _local_executor(settings, [*_PRELOADED, "mlflow"])}
 
 
 def _load(name: str) -> dg.Definitions:

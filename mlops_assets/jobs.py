@@ -1,5 +1,6 @@
 """The jobs that schedules and sensors ask for; everything else is asked for asset by asset."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 import dagster as dg
@@ -40,13 +41,14 @@ _DESCRIPTIONS = {
 }
 
 
-def build_jobs(use_case: UseCase) -> dict[str, "AssetJob"]:
-    """The jobs of one use case by name."""
+def build_jobs(use_case: UseCase, executors: Mapping[str, dg.ExecutorDefinition]) -> dict[str, "AssetJob"]:
+    """The jobs of one use case by name, each with its own executor or else the deployment's."""
     return {
         name: dg.define_asset_job(
             name,
             selection=dg.AssetSelection.assets(*(dg.AssetKey([use_case.name, step]) for step in steps)),
             description=_DESCRIPTIONS[name],
+            executor_def=executors.get(name),
             run_tags={ONE_AT_A_TIME_TAG: name} if name in _ONE_AT_A_TIME else None,
         )
         for name, steps in _STEPS.items()
