@@ -9,7 +9,7 @@ from mlops_assets.photos.intake import conservation
 def photos_taken_in(state: State) -> str:
     """Where the landed photos went."""
     photos = conservation(state.table("raw_photos"))
-    usable = state.table("clean_photos")["usable"].sum()
+    usable = (state.table("clean_photos")["verdict"] == "usable").sum()
     return (
         f"{photos['landed']} photos landed: {photos['accepted']} accepted ({usable} good enough to use), "
         f"{photos['duplicate']} duplicates, {photos['quarantined']} quarantined with a reason"

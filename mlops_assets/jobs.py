@@ -49,7 +49,8 @@ def build_jobs(use_case: UseCase, executors: Mapping[str, dg.ExecutorDefinition]
             selection=dg.AssetSelection.assets(*(dg.AssetKey([use_case.name, step]) for step in steps)),
             description=_DESCRIPTIONS[name],
             executor_def=executors.get(name),
-            run_tags={ONE_AT_A_TIME_TAG: name} if name in _ONE_AT_A_TIME else None,
+            # As tags of the job, which a backfill's runs take over; run_tags they do not (dagster 1.13).
+            tags={ONE_AT_A_TIME_TAG: name} if name in _ONE_AT_A_TIME else None,
         )
         for name, steps in _STEPS.items()
     }
