@@ -18,7 +18,7 @@ SEED = 2026
 CLASSES = 160
 TRAIN_SCENES = 10_000
 VAL_SCENES = 300
-MINUTES = 60.0
+MINUTES = 50.0
 
 _RENDERER = ("canvas", "parts", "device", "surroundings", "scene", "dataset")
 

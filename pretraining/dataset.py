@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,8 @@ def render_dataset(folder: Path, *, seed: int, classes: int, train: int, val: in
         (folder / "labels" / split).mkdir(parents=True, exist_ok=True)
     marker.write_text(json.dumps(settings), encoding="utf-8")
     blocks = [*_blocks(folder, "train", 0, train), *_blocks(folder, "val", _FIRST_VAL, val)]
-    with ProcessPoolExecutor(workers, initializer=_one_thread) as pool:
+    # Spawned: a fork of a process in which OpenCV has started its threads hangs in the first call that needs them.
+    with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread) as pool:
         jobs = [pool.submit(_render_block, folder, split, numbers, seed, classes) for split, numbers in blocks]
         for done, job in enumerate(jobs, 1):
             job.result()
