@@ -82,11 +82,11 @@ def _events(instance: dg.DagsterInstance, run_id: str) -> list[_Event]:
 
 
 def _spans(events: Sequence[_Event]) -> list[Span]:
-    """The parts of one run."""
+    """The parts of one run; it leaves the queue when it is starting (Dagster 1.13 never logs that it was dequeued)."""
     at = {event.kind: event.time for event in reversed(events) if not event.step}
     first, last = events[0].time, events[-1].time
-    dequeued = at.get("PIPELINE_DEQUEUED", first)
-    spans = [Span(QUEUED, at.get("PIPELINE_ENQUEUED", first), dequeued), Span(RUN_START, dequeued, last)]
+    launched = at.get("PIPELINE_STARTING", first)
+    spans = [Span(QUEUED, at.get("PIPELINE_ENQUEUED", first), launched), Span(RUN_START, launched, last)]
     for step in dict.fromkeys(event.step for event in events if event.step):
         spans += _step_spans(step, [event for event in events if event.step == step])
     return spans
@@ -94,8 +94,10 @@ def _spans(events: Sequence[_Event]) -> list[Span]:
 
 def _step_spans(step: str, events: Sequence[_Event]) -> list[Span]:
     begun = next((event.time for event in events if event.kind == "STEP_START"), events[-1].time)
+    # Not from the step's first event: what it will materialise is announced when the run is made, before any queue.
+    launched = next((event.time for event in events if event.kind == "STEP_WORKER_STARTING"), begun)
     name = CHECKS if _CHECK_STEP.search(step) else step.rsplit("__", maxsplit=1)[-1]
-    spans = [Span(STEP_START, events[0].time, begun), Span(name, begun, events[-1].time)]
+    spans = [Span(STEP_START, launched, begun), Span(name, begun, events[-1].time)]
     epochs = [event.time for event in events if event.kind == "LOG" and event.message.startswith("Epoch ")]
     if len(epochs) > 1:
         # The first epoch starts as long before its line as the second takes; imports come before that.

@@ -3,6 +3,7 @@
 import polars as pl
 
 from demo.state import State
+from mlops_assets.catalog.inventory import REMOVED
 from mlops_assets.photos.intake import conservation
 
 
@@ -22,7 +23,7 @@ def labels_learnt(state: State) -> str:
     boxes = labels.filter(pl.col("class_id").is_not_null()).height
     active = state.table("equipment_classes").filter(pl.col("status") == "active").height
     labelled = f"{boxes} boxes on {labels['photo_id'].n_unique()} photos, {active} active classes"
-    return f"{labelled}. {state.last_decision()}{_measured(state)}"
+    return f"{labelled}. {state.last_decision()}. {_measured(state)}".rstrip()
 
 
 def _measured(state: State) -> str:
@@ -34,11 +35,11 @@ def _measured(state: State) -> str:
         & pl.col("class_id").is_null()
         & (pl.col("model_version") == decisions.item(-1, "model_version"))
     )
-    return f", mAP50 {rows.item(0, 'ap50'):.3f} on photos of enclosures that it never saw" if rows.height else ""
+    return f"Its mAP50 on enclosures that it never saw: {rows.item(0, 'ap50'):.3f}" if rows.height else ""
 
 
 def catalogue_written(state: State) -> str:
     """What the catalogue holds now."""
-    present = state.table("equipment_catalog").filter(pl.col("status") == "present")
+    present = state.table("equipment_catalog").filter(pl.col("status") != REMOVED)
     enclosures = present["enclosure_id"].n_unique()
     return f"The catalogue lists {present['quantity'].sum()} devices in {enclosures} enclosures"

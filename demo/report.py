@@ -130,5 +130,9 @@ def print_summary(summary: dict[str, Any], path: Path) -> None:
             f"Catalogue   {title}: "
             + ", ".join(f"{name} {rates[name]:.3f}" for name in ("precision", "recall", "f1") if rates and rates[name])
         )
-    print(f"\nPages       {summary['pages']}\nSummary     {path}\nEvery run   make ui")
     print(f"{summary['seconds']:.0f} s in all, set-up included")
+    print("\nWhere to look next")
+    print(f"  {summary['pages']}  the catalogue, an enclosure a page: open it in a browser")
+    print("  make ui      every run, asset and check, on Dagster's page")
+    print("  make mlflow  every training with its curves and weights")
+    print(f"  {path}  the figures above, and more")

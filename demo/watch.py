@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import dagster as dg
 
+from demo.chapters import clock
+
 POLL_SECONDS = 1.0
 _ENDED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 _TOLD = (
@@ -21,11 +23,6 @@ _TOLD = (
     "(f)",
     "(g)",
 )
-
-
-def clock(seconds: float) -> str:
-    """Minutes and seconds, as 12:05."""
-    return f"{int(seconds) // 60:2d}:{int(seconds) % 60:02d}"
 
 
 class StoryError(RuntimeError):
@@ -45,7 +42,7 @@ class Watch:
 
     def say(self, text: str) -> None:
         """One line with the time since the start."""
-        print(f"[{clock(time.time() - self._started)}] {text}", flush=True)
+        print(f"[{clock(time.time() - self._started):>5}] {text}", flush=True)
 
     def came_out(self, text: str) -> None:
         """What a chapter came to."""

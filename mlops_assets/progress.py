@@ -8,7 +8,7 @@ INTERVAL_S = 5.0
 
 
 def logged_progress(log: logging.Logger, what: str) -> Callable[[int, int], None]:
-    """A callback (done, total) that writes a line with the share done and the time left."""
+    """A callback (done, total) that writes a line with the share done and the time left, at the end the time taken."""
     started = last = time.monotonic()
 
     def report(done: int, total: int) -> None:
@@ -17,7 +17,10 @@ def logged_progress(log: logging.Logger, what: str) -> Callable[[int, int], None
         if now - last < INTERVAL_S and done < total:
             return
         last = now
-        left = (now - started) / max(done, 1) * (total - done)
-        log.info("%d of %d %s, about %.0f s left", done, total, what, left)
+        taken = now - started
+        if done >= total:
+            log.info("%d of %d %s in %.0f s", done, total, what, taken)
+        else:
+            log.info("%d of %d %s, about %.0f s left", done, total, what, taken / max(done, 1) * (total - done))
 
     return report

@@ -1,5 +1,6 @@
 """The code location as a whole: both profiles load, every asset says what a person wants to know of it."""
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -129,3 +130,9 @@ def test_a_wrong_use_case_names_file_and_setting(tmp_path: Path) -> None:
 def test_the_shipped_use_cases_are_valid() -> None:
     names = [load_use_case(path).name for path in sorted((PROJECT / "use_cases").glob("*.yaml"))]
     assert "enclosures" in names
+
+
+def test_what_steps_find_loaded_still_has_its_name() -> None:
+    """The fork server skips a module that is gone without a word, and every step pays for it again."""
+    gone = [name for name in definitions._PRELOADED if importlib.util.find_spec(name) is None]
+    assert gone == []

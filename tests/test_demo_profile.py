@@ -7,7 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.demo import BEFORE, BETWEEN, CHECKS, RUN_START, STEP_START, TRAINING, Span, spans_of, where_time_went
+from benchmarks.demo import (
+    BEFORE,
+    BETWEEN,
+    CHECKS,
+    QUEUED,
+    RUN_START,
+    STEP_START,
+    TRAINING,
+    Span,
+    _Event,
+    _spans,
+    spans_of,
+    where_time_went,
+)
 
 NAMES = st.sampled_from([TRAINING, RUN_START, STEP_START, CHECKS, "raw_photos", "detections"])
 TIMES = st.floats(-50, 150).map(lambda value: round(value, 3))
@@ -59,3 +72,17 @@ def test_the_event_log_of_a_run_is_read(tmp_path: Path) -> None:
         spans = spans_of(instance, since=0.0)
     assert {span.what for span in spans} >= {"numbers", CHECKS, RUN_START, TRAINING}
     assert all(span.end >= span.start > 0 for span in spans)
+
+
+def test_a_step_starts_when_it_is_launched_and_a_run_when_it_leaves_the_queue() -> None:
+    events = [
+        _Event("ASSET_MATERIALIZATION_PLANNED", "photos", "", 0),
+        _Event("PIPELINE_ENQUEUED", "", "", 1),
+        _Event("PIPELINE_STARTING", "", "", 11),
+        _Event("STEP_WORKER_STARTING", "photos", "", 14),
+        _Event("STEP_START", "photos", "", 19),
+        _Event("STEP_SUCCESS", "photos", "", 20),
+        _Event("PIPELINE_SUCCESS", "", "", 21),
+    ]
+    seconds = {row.what: row.seconds for row in where_time_went(_spans(events), 1, 21)}
+    assert seconds == {QUEUED: 10, RUN_START: 3 + 1, STEP_START: 5, "photos": 1}

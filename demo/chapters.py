@@ -1,0 +1,49 @@
+"""The parts of the story: what each is about and how long it takes, so that a reader knows what to wait for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One part; seconds on two cores, the first time and when the story was told before."""
+
+    title: str
+    first: float
+    again: float
+
+
+RENDERING = Chapter("Photos of enclosures with known contents are rendered", 15, 1)
+INGESTION = Chapter("Three days of photos are landed and taken in", 55, 50)
+LEARNING = Chapter("Labels are dropped; the sensors train the first detector and fill the catalogue", 180, 5)
+RELEARNING = Chapter("Labels of equipment never seen before are dropped; the sensors retrain", 150, 1)
+CHAPTERS = (RENDERING, INGESTION, LEARNING, RELEARNING)
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, as 12:05."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def contents(chapters: Sequence[Chapter], *, again: bool) -> str:
+    """What will happen and how long it takes, a line a chapter."""
+    told = "the story was told before, so nothing is trained" if again else "the first time"
+    lines = [f"What happens now, and about how long it takes on two cores ({told}):"]
+    lines += [
+        f"  {number}. {chapter.title} ({clock(_seconds(chapter, again))})" for number, chapter in enumerate(chapters, 1)
+    ]
+    return "\n".join([*lines, "Lines start with minutes and seconds since `make demo`."])
+
+
+def heading(chapters: Sequence[Chapter], chapter: Chapter, *, again: bool) -> str:
+    """Where the story is, how long this chapter takes, and all that is left with it."""
+    index = chapters.index(chapter)
+    left = sum(_seconds(later, again) for later in chapters[index:])
+    return (
+        f"{index + 1} of {len(chapters)}: {chapter.title} "
+        f"(about {clock(_seconds(chapter, again))}, {clock(left)} to the end)"
+    )
+
+
+def _seconds(chapter: Chapter, again: bool) -> float:
+    return chapter.again if again else chapter.first
