@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_assets.detector.cpu_training import accelerate, native_bfloat16
-from mlops_assets.detector.training import build_trainer
+from mlops_assets.detector.training import EpochProgress, EpochWatch, build_trainer
 from mlops_assets.detector.weights import StartingPoint
 from mlops_assets.use_case import TrainingRules
 
@@ -49,11 +49,12 @@ def pretrain(data_yaml: Path, folder: Path, target: Path, *, minutes: float, dev
     if device == "cpu":
         trainer.add_callback("on_train_start", partial(accelerate, bfloat16=native_bfloat16()))
     started = time.monotonic()
-    trainer.add_callback("on_fit_epoch_end", partial(_tell, started=started, minutes=minutes))
+    watch = EpochWatch(partial(_tell, minutes=minutes), started)
+    watch.attach(trainer)
     trainer.train()
     _write_checkpoint(Path(trainer.best), target)
     metrics = {name: float(value) for name, value in trainer.metrics.items() if name.startswith("metrics/")}
-    return Pretrained(target, metrics, trainer.epoch + 1, time.monotonic() - started)
+    return Pretrained(target, metrics, watch.epochs_done, time.monotonic() - started)
 
 
 def _model(trainer: Any, cfg: Any = None, weights: Any = None, verbose: bool = False) -> Any:
@@ -80,12 +81,10 @@ def _model(trainer: Any, cfg: Any = None, weights: Any = None, verbose: bool = F
     return model
 
 
-def _tell(trainer: Any, *, started: float, minutes: float) -> None:
-    seconds = time.monotonic() - started
-    map50 = float(trainer.metrics["metrics/mAP50(B)"])
-    losses = ", ".join(f"{name} {float(value):.2f}" for name, value in trainer.tloss.items())
-    left = max(0.0, minutes - seconds / 60)
-    print(f"Epoch {trainer.epoch + 1}: {losses}, mAP50 on unseen scenes {map50:.3f}, {left:.0f} min left", flush=True)
+def _tell(epoch: EpochProgress, *, minutes: float) -> None:
+    losses = ", ".join(f"{name.removeprefix('train/')} {value:.2f}" for name, value in epoch.losses.items())
+    left = max(0.0, minutes - epoch.seconds / 60)
+    print(f"Epoch {epoch.epoch}: {losses}, mAP50 on unseen scenes {epoch.map50:.3f}, {left:.0f} min left", flush=True)
 
 
 def _write_checkpoint(best: Path, target: Path) -> None:

@@ -121,13 +121,12 @@ def train(
     """
     _check_dataset(data_yaml, class_names)
     started = time.monotonic()
-    watch = _EpochWatch(on_epoch, started)
+    watch = EpochWatch(on_epoch, started)
     try:
         trainer = build_trainer(data_yaml, folder, start, rules, device=device, threads=threads, plots=plots)
         if device == "cpu":
             trainer.add_callback("on_train_start", partial(accelerate, bfloat16=native_bfloat16()))
-        trainer.add_callback("on_train_epoch_end", watch.epoch_trained)
-        trainer.add_callback("on_fit_epoch_end", watch.epoch_validated)
+        watch.attach(trainer)
         trainer.train()
     except (TrainingError, WeightsError):
         raise
@@ -231,7 +230,7 @@ def _check_dataset(data_yaml: Path, class_names: Sequence[str]) -> None:
         raise TrainingError(f"{data_yaml} has no box in its train photos; label photos of more enclosures")
 
 
-class _EpochWatch:
+class EpochWatch:
     """Turns Ultralytics' callbacks into progress; its last one, after the final validation, is no epoch."""
 
     def __init__(self, on_epoch: Callable[[EpochProgress], None], started: float) -> None:
@@ -241,10 +240,15 @@ class _EpochWatch:
         self.epochs_done = 0
         self.last_end = started
 
-    def epoch_trained(self, _trainer: Any) -> None:
+    def attach(self, trainer: Any) -> None:
+        """Follow a trainer of Ultralytics."""
+        trainer.add_callback("on_train_epoch_end", self._epoch_trained)
+        trainer.add_callback("on_fit_epoch_end", self._epoch_validated)
+
+    def _epoch_trained(self, _trainer: Any) -> None:
         self.trained = True
 
-    def epoch_validated(self, trainer: Any) -> None:
+    def _epoch_validated(self, trainer: Any) -> None:
         if not self.trained:
             return
         self.trained = False
