@@ -13,10 +13,10 @@ class Chapter:
     again: float
 
 
-RENDERING = Chapter("Photos of enclosures with known contents are rendered", 15, 1)
-INGESTION = Chapter("Three days of photos are landed and taken in", 55, 50)
-LEARNING = Chapter("Labels are dropped; the sensors train the first detector and fill the catalogue", 180, 5)
-RELEARNING = Chapter("Labels of equipment never seen before are dropped; the sensors retrain", 150, 1)
+RENDERING = Chapter("Photos of enclosures with known contents are rendered", 17, 1)
+INGESTION = Chapter("Three days of photos are landed and taken in", 55, 45)
+LEARNING = Chapter("Labels are dropped; the sensors train the first detector and fill the catalogue", 220, 15)
+RELEARNING = Chapter("Labels of equipment never seen before are dropped; the sensors retrain", 170, 1)
 CHAPTERS = (RENDERING, INGESTION, LEARNING, RELEARNING)
 
 
