@@ -61,7 +61,7 @@ test: setup ## the default test suite
 	$(BIN)/python -m pytest -m "not slow and not gpu"
 
 test-slow: setup ## tests that take minutes
-	$(BIN)/python -m pytest -m "slow and not gpu"
+	$(BIN)/python -m pytest -m "slow and not gpu" -o faulthandler_timeout=0
 
 test-gpu: setup ## tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu
