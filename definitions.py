@@ -1,7 +1,7 @@
 """Puts the rest together: one code location a use case.
 
-`defs` is the default use case; any other of `use_cases/` is an attribute of this module by its name. Nothing imports
-this module; `workspace.yaml` names it.
+`defs` is the default use case; any other of `use_cases/` is an attribute of this module by its name. `workspace.yaml`
+names this module; of the project only tests and benchmarks import it.
 """
 
 from collections.abc import Mapping, Sequence

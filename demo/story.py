@@ -14,14 +14,14 @@ from pathlib import Path
 
 import dagster as dg
 
-from demo.chapters import CHAPTERS, INGESTION, LEARNING, RELEARNING, RENDERING, Chapter, clock, contents, heading
+from demo.chapters import CHAPTERS, INGESTION, LEARNING, RELEARNING, RENDERING, Chapter, contents, heading
 from demo.daemon import DaemonRunningError, backfill_days, running_daemon
 from demo.deliver import deliver
 from demo.outcome import catalogue_written, labels_learnt, photos_taken_in
 from demo.render.run import RenderError, render_demo
 from demo.report import print_summary, write_summary
 from demo.state import State
-from demo.watch import StoryError, Watch
+from demo.watch import StoryError, Watch, say
 from mlops_assets.jobs import INGEST_DAY
 from mlops_assets.use_case import load_use_case
 from resources.settings import PROJECT, Places, load_settings
@@ -93,7 +93,7 @@ def tell(out: Path, started: float, seed: int, enclosures: int) -> Path:
         begin = partial(_begin, started, again)
         begin(RENDERING)
         made = render_demo(rendered, seed=seed, enclosures=enclosures)
-        _line(
+        say(
             started,
             f"=> {made.photos} photos and {made.bad_uploads} bad uploads of {made.enclosures} enclosures on "
             f"{len(made.days)} days; {made.boxes} times a device is to be seen",
@@ -121,11 +121,7 @@ def _told_before(state: State) -> bool:
 
 def _begin(started: float, again: bool, chapter: Chapter) -> None:
     print()
-    _line(started, heading(CHAPTERS, chapter, again=again))
-
-
-def _line(started: float, text: str) -> None:
-    print(f"[{clock(time.time() - started):>5}] {text}", flush=True)
+    say(started, heading(CHAPTERS, chapter, again=again))
 
 
 def main() -> int:

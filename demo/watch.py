@@ -25,6 +25,11 @@ _TOLD = (
 )
 
 
+def say(started: float, text: str) -> None:
+    """Print one line with the time since `started`, seconds since 1970."""
+    print(f"[{clock(time.time() - started):>5}] {text}", flush=True)
+
+
 class StoryError(RuntimeError):
     """The story cannot go on; the message says what to look at."""
 
@@ -42,7 +47,7 @@ class Watch:
 
     def say(self, text: str) -> None:
         """One line with the time since the start."""
-        print(f"[{clock(time.time() - self._started):>5}] {text}", flush=True)
+        say(self._started, text)
 
     def came_out(self, text: str) -> None:
         """What a chapter came to."""

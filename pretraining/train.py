@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mlops_assets.detector.cpu_training import accelerate, native_bfloat16
 from mlops_assets.detector.training import EpochProgress, EpochWatch, build_trainer
 from mlops_assets.detector.weights import StartingPoint
 from mlops_assets.use_case import TrainingRules
@@ -46,8 +45,6 @@ def pretrain(data_yaml: Path, folder: Path, target: Path, *, minutes: float, dev
     # Light and colour are varied by the renderer already.
     vars(trainer.args).update(time=minutes / 60, scale=0.3, hsv_h=0.0, hsv_s=0.2, hsv_v=0.2, warmup_epochs=1.0)
     trainer.get_model = partial(_model, trainer)
-    if device == "cpu":
-        trainer.add_callback("on_train_start", partial(accelerate, bfloat16=native_bfloat16()))
     started = time.monotonic()
     watch = EpochWatch(partial(_tell, minutes=minutes), started)
     watch.attach(trainer)

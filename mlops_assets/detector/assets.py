@@ -50,6 +50,7 @@ class TrainingConfig(dg.Config):
     code_version=code_version(
         "mlops_assets.detector.candidate",
         "mlops_assets.detector.training",
+        "mlops_assets.detector.cpu_training",
         "mlops_assets.detector.export",
         "mlops_assets.detector.parity",
         "mlops_assets.detector.weights",

@@ -124,8 +124,6 @@ def train(
     watch = EpochWatch(on_epoch, started)
     try:
         trainer = build_trainer(data_yaml, folder, start, rules, device=device, threads=threads, plots=plots)
-        if device == "cpu":
-            trainer.add_callback("on_train_start", partial(accelerate, bfloat16=native_bfloat16()))
         watch.attach(trainer)
         trainer.train()
     except (TrainingError, WeightsError):
@@ -152,7 +150,7 @@ def build_trainer(
     threads: int,
     plots: bool = True,
 ) -> Any:
-    """Set up Ultralytics' DetectionTrainer without starting it; arguments as of `train`.
+    """Set up Ultralytics' DetectionTrainer, on a CPU accelerated, without starting it; arguments as of `train`.
 
     Raises:
         WeightsError: The starting weights are missing.
@@ -187,7 +185,10 @@ def build_trainer(
         "plots": plots,
         "verbose": False,
     }
-    return DetectionTrainer(overrides=settings | _optimizer(start, rules))
+    trainer = DetectionTrainer(overrides=settings | _optimizer(start, rules))
+    if device == "cpu":
+        trainer.add_callback("on_train_start", partial(accelerate, bfloat16=native_bfloat16()))
+    return trainer
 
 
 def _optimizer(start: StartingPoint, rules: TrainingRules) -> dict[str, Any]:
