@@ -1,7 +1,7 @@
 """What the landing zone holds: one listed file, and why reading it can be refused.
 
 Free of dagster, so that the plain modules of the photo stage can use both. How files are listed and read is in
-`photo_store`.
+`photo_files`.
 """
 
 import datetime as dt
@@ -21,7 +21,7 @@ class LandedFile:
     """One file of a day's landing folder, as listed; nothing of its content was read."""
 
     uri: str
-    """Where `PhotoStore.read` finds it: an absolute local path or `s3://bucket/key`."""
+    """Where `PhotoFiles.read` finds it: an absolute local path or `s3://bucket/key`."""
     relative_path: str
     """Path below the day's folder, with `/`; bytes of a local name that are no UTF-8 appear as `\\udcXX` in words."""
     etag: str

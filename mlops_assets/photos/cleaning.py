@@ -14,13 +14,13 @@ from mlops_assets.photos.schema import CLEAN_PHOTOS
 from mlops_assets.use_case import QualityRules
 
 if TYPE_CHECKING:
-    from resources.photo_store import PhotoStore
+    from resources.photo_files import PhotoFiles
 
 _MEASURES = ["sharpness", "brightness", "contrast", "perceptual_hash"]
 
 
 def clean_day(
-    store: "PhotoStore",
+    store: "PhotoFiles",
     ledger: pl.DataFrame,
     *,
     previous: pl.DataFrame,
@@ -74,5 +74,5 @@ def clean_day(
     return marked.select(CLEAN_PHOTOS.names())
 
 
-def _measure_stored(store: "PhotoStore", photo_id: str) -> tuple[str, Measures]:
+def _measure_stored(store: "PhotoFiles", photo_id: str) -> tuple[str, Measures]:
     return photo_id, measure(decode_scaled(store.read_photo(photo_id), MEASURED_LONG_SIDE))

@@ -30,7 +30,7 @@ from mlops_assets.use_case import IntakeRules
 from resources.landed_file import LandedFileError
 
 if TYPE_CHECKING:
-    from resources.photo_store import PhotoStore
+    from resources.photo_files import PhotoFiles
 
 Row = dict[str, object]
 
@@ -39,7 +39,7 @@ _PUT_IN_PLACE = "Upload the file itself instead of a link or special file."
 
 
 def ingest_day(
-    store: "PhotoStore",
+    store: "PhotoFiles",
     day: str,
     *,
     previous: pl.DataFrame,
@@ -132,7 +132,7 @@ def _check_listing(entry: LandedPhoto, day: str, rules: IntakeRules, first_day: 
     return where
 
 
-def _take(item: tuple[LandedPhoto, Place], *, store: "PhotoStore", day: str, rules: IntakeRules, zone: ZoneInfo) -> Row:
+def _take(item: tuple[LandedPhoto, Place], *, store: "PhotoFiles", day: str, rules: IntakeRules, zone: ZoneInfo) -> Row:
     """Read one file, put its photo into the store and return its row; what the store raises is passed on."""
     entry, where = item
     sidecar, ignored = _read_sidecar(store, entry, zone)
@@ -159,7 +159,7 @@ def _take(item: tuple[LandedPhoto, Place], *, store: "PhotoStore", day: str, rul
     return {**_file_row(entry), **about, "status": "accepted", "reason": ignored}
 
 
-def _read_sidecar(store: "PhotoStore", entry: LandedPhoto, zone: ZoneInfo) -> tuple[Sidecar, str | None]:
+def _read_sidecar(store: "PhotoFiles", entry: LandedPhoto, zone: ZoneInfo) -> tuple[Sidecar, str | None]:
     """The sidecar, or an empty one and the note that it was ignored and why."""
     if entry.sidecar is None:
         return Sidecar(), None

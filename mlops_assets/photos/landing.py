@@ -1,6 +1,6 @@
 """The contract of the landing zone (DESIGN §3): folder layout, and sidecar files that tell about a photo.
 
-Works on listings and bytes alone; reading files is for `resources.photo_store`, judging pictures for `pictures`.
+Works on listings and bytes alone; reading files is for `resources.photo_files`, judging pictures for `pictures`.
 """
 
 import datetime as dt
@@ -23,7 +23,7 @@ SIDECAR_SUFFIX = ".json"
 MAX_SIDECAR_BYTES = 64 * 1024
 """A sidecar holds four short fields; more is not one."""
 
-_NOT_UTF8 = re.compile(r"\\udc[89a-f][0-9a-f]")  # as PhotoStore spells such bytes
+_NOT_UTF8 = re.compile(r"\\udc[89a-f][0-9a-f]")  # as PhotoFiles spells such bytes
 
 
 class SidecarError(ValueError):

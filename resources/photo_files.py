@@ -1,0 +1,315 @@
+"""The landing zone and the stored photos, in local folders or an object store; free of dagster.
+
+Every path of a photo and every call to a file system or S3 client for photos is here; what a photo must be like, and
+what becomes of a landed file, is decided in `mlops_assets.photos`. The landing zone is only ever listed and read.
+As a resource of Dagster it is `photo_store.PhotoStore`.
+"""
+
+import datetime as dt
+import os
+import re
+import stat
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resources.landed_file import LandedFile, LandedFileError, LandingEscapeError
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_PHOTO_ID = re.compile(r"[0-9a-f]{64}")
+_EXTENSION = re.compile(r"[a-z0-9]{1,8}")
+_LOCAL_PROTOCOLS = ("", "file", "local")
+
+
+class PhotoFiles:
+    """Lists and reads the landing zone; keeps originals and normalised photos under content-addressed names.
+
+    Layout below `root`: `originals/ab/<photo_id>.<ext>` (bytes as uploaded) and `photos/ab/<photo_id>.jpg`, where
+    `ab` are the first two digits of the photo_id. Safe to use from several threads.
+    """
+
+    def __init__(self, landing: str, root: str) -> None:
+        """Use a landing zone, read only, and a store; each a local folder or s3://bucket/prefix."""
+        self.landing = landing
+        self.root = root
+
+    # -- landing zone --------------------------------------------------------------------------------------------
+
+    def list_days(self) -> list[str]:
+        """Days (YYYY-MM-DD) that have a folder in the landing zone, sorted.
+
+        Raises:
+            FileNotFoundError: A local landing zone does not exist.
+        """
+        return sorted(name for name, is_folder in self._landing_entries() if is_folder and _is_day(name))
+
+    def misplaced(self) -> list[str]:
+        """Names directly in the landing zone that are no day's folder, sorted; no day's ledger can list these.
+
+        Raises:
+            FileNotFoundError: A local landing zone does not exist.
+        """
+        return sorted(name for name, is_folder in self._landing_entries() if not (is_folder and _is_day(name)))
+
+    def list_day(self, day: str) -> list[LandedFile]:
+        """All files below the day's folder at any depth, by path, from one listing; none if there is no such folder.
+
+        A symbolic link is listed as one entry, also when it leads to a folder; whether it may be read is for `read`.
+
+        Args:
+            day: YYYY-MM-DD.
+
+        Raises:
+            ValueError: `day` is no such date.
+            FileNotFoundError: A local landing zone does not exist.
+        """
+        if not _is_day(day):
+            raise ValueError(f"{day!r} is no day of the form YYYY-MM-DD")
+        landing = _location(self.landing)
+        local = _is_local(landing)
+        files = _list_local(_existing_landing(self.landing) / day) if local else _list_remote(landing, day)
+        return sorted(files, key=lambda file: file.relative_path)
+
+    def read(self, uri: str) -> bytes:
+        """Bytes of a landed file.
+
+        Args:
+            uri: `LandedFile.uri` of a listing.
+
+        Raises:
+            LandingEscapeError: The file lies outside the landing zone, or is a link that leads out of it.
+            LandedFileError: The entry is no plain file.
+            OSError: The landing zone cannot be read.
+        """
+        landing = _location(self.landing)
+        if _is_local(landing):
+            return _plain_file_within(Path(uri), _existing_landing(self.landing)).read_bytes()
+        if not uri.startswith(str(landing).rstrip("/") + "/"):
+            raise LandingEscapeError(f"{uri} lies outside the landing zone {self.landing}")
+        return bytes(landing.fs.cat_file(uri))
+
+    def _landing_entries(self) -> list[tuple[str, bool]]:
+        landing = _location(self.landing)
+        if _is_local(landing):
+            return [(_printable(path.name), path.is_dir()) for path in _existing_landing(self.landing).iterdir()]
+        infos: list[dict[str, Any]] = (
+            landing.fs.ls(landing.path, detail=True) if landing.fs.exists(landing.path) else []
+        )
+        names = ((info["name"].rstrip("/").rsplit("/", 1)[-1], info["type"] == "directory") for info in infos)
+        return [(name, is_folder) for name, is_folder in names if name != landing.name]
+
+    # -- store ---------------------------------------------------------------------------------------------------
+
+    def original_uri(self, photo_id: str, extension: str) -> str:
+        """Where the original of a photo is kept.
+
+        Raises:
+            ValueError: `photo_id` is no SHA-256 in hex, or `extension` no lower-case file extension without dot.
+        """
+        if not _EXTENSION.fullmatch(extension):
+            raise ValueError(f"{extension!r} is no file extension such as 'jpg'")
+        return str(self._folder("originals", photo_id) / f"{photo_id}.{extension}")
+
+    def photo_uri(self, photo_id: str) -> str:
+        """Where the normalised photo is kept.
+
+        Raises:
+            ValueError: `photo_id` is no SHA-256 in hex.
+        """
+        return str(self._folder("photos", photo_id) / f"{photo_id}.jpg")
+
+    def put_original(self, photo_id: str, extension: str, content: bytes) -> str:
+        """Keep the bytes as uploaded, unless they are there already; access is for the owner only (0700 locally).
+
+        On S3 the bucket's policy has to restrict the prefix `originals/`.
+
+        Returns:
+            Its URI.
+
+        Raises:
+            ValueError: `photo_id` or `extension` is malformed.
+            OSError: The store cannot be written.
+        """
+        target = _location(self.original_uri(photo_id, extension))
+        if _is_local(target):
+            folder = _local(self.root) / "originals"
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
+        return _write_once(target, content)
+
+    def put_photo(self, photo_id: str, content: bytes) -> str:
+        """Keep a normalised photo (JPEG bytes), unless it is there already.
+
+        Returns:
+            Its URI.
+
+        Raises:
+            ValueError: `photo_id` is malformed.
+            OSError: The store cannot be written.
+        """
+        return _write_once(_location(self.photo_uri(photo_id)), content)
+
+    def has_photo(self, photo_id: str) -> bool:
+        """Whether the normalised photo is there."""
+        return _is_written(_location(self.photo_uri(photo_id)))
+
+    def read_photo(self, photo_id: str) -> bytes:
+        """JPEG bytes of a normalised photo.
+
+        Raises:
+            FileNotFoundError: It is not in the store.
+            OSError: The store cannot be read.
+        """
+        target = _location(self.photo_uri(photo_id))
+        try:
+            return bytes(target.fs.cat_file(target.path))
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"No normalised photo {target}; materialise raw_photos of its day again to restore it from landing"
+            ) from error
+
+    def _folder(self, kind: str, photo_id: str) -> "UPath":
+        if not _PHOTO_ID.fullmatch(photo_id):
+            raise ValueError(f"{photo_id!r} is no photo_id (SHA-256, 64 hexadecimal digits)")
+        return _location(self.root) / kind / photo_id[:2]
+
+
+def _is_day(name: str) -> bool:
+    if not _DAY.fullmatch(name):
+        return False
+    try:
+        dt.date.fromisoformat(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _location(address: str) -> "UPath":
+    from upath import UPath
+
+    # A listing cached by fsspec would hide what landed since.
+    location = UPath(address, use_listings_cache=False) if "://" in address else UPath(address)
+    return UPath(_local(address)) if _is_local(location) else location
+
+
+def _is_local(location: "UPath") -> bool:
+    return location.protocol in _LOCAL_PROTOCOLS
+
+
+def _local(address: str) -> Path:
+    # Absolute, so that URIs in tables hold whatever the working directory; links in it are kept as configured.
+    return Path(address.removeprefix("file://")).expanduser().absolute()
+
+
+def _existing_landing(address: str) -> Path:
+    landing = _local(address)
+    if not landing.is_dir():
+        raise FileNotFoundError(
+            f"No landing zone {landing}; create the folder or correct the setting of the landing zone"
+        )
+    return landing
+
+
+# -- listing -----------------------------------------------------------------------------------------------------
+
+
+def _printable(name: str) -> str:
+    """Spell bytes that are no UTF-8 in words, since no table column can hold them."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _list_local(folder: Path) -> Iterator[LandedFile]:
+    for parent, subfolders, names in os.walk(folder, onerror=_raise_unless_missing):
+        links = [name for name in subfolders if (Path(parent) / name).is_symlink()]
+        for path in (Path(parent) / name for name in (*links, *names)):
+            try:
+                status = path.stat()
+            except OSError:  # a dangling or circular link: listed as the link itself, refused when read
+                status = path.lstat()
+            yield LandedFile(
+                uri=_printable(str(path)),
+                relative_path=_printable(path.relative_to(folder).as_posix()),
+                etag=f"{status.st_mtime_ns:x}-{status.st_size:x}",
+                modified_at=dt.datetime.fromtimestamp(status.st_mtime, tz=dt.UTC),
+                byte_size=status.st_size,
+            )
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+def _list_remote(landing: "UPath", day: str) -> Iterator[LandedFile]:
+    file_system = landing.fs
+    prefix = f"{landing.path.rstrip('/')}/{day}/"
+    listing: Mapping[str, Mapping[str, Any]] = file_system.find(prefix, detail=True)
+    for key, info in listing.items():
+        if key.endswith("/") or info["type"] != "file":  # consoles create empty objects that stand for folders
+            continue
+        modified_at = _modified_at(key, info)
+        yield LandedFile(
+            uri=file_system.unstrip_protocol(key),
+            relative_path=key.removeprefix(prefix),
+            etag=str(info.get("ETag", f"{modified_at.timestamp():.6f}-{info['size']:x}")).strip('"'),
+            modified_at=modified_at,
+            byte_size=int(info["size"]),
+        )
+
+
+def _modified_at(key: str, info: Mapping[str, Any]) -> dt.datetime:
+    # fsspec has no common name for it.
+    for name in ("LastModified", "last_modified", "mtime", "updated", "created"):
+        value = info.get(name)
+        if isinstance(value, dt.datetime):
+            return value.astimezone(dt.UTC)
+    raise LandedFileError(f"{key}: its file system tells no modification time; use a local folder or s3://")
+
+
+def _plain_file_within(path: Path, landing: Path) -> Path:
+    try:
+        resolved = path.resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        if path.is_symlink():
+            raise LandedFileError(f"{path} is a symbolic link that leads nowhere") from error
+        raise
+    if not resolved.is_relative_to(landing.resolve(strict=True)):
+        raise LandingEscapeError(f"{path} leads out of the landing zone {landing}")
+    if not stat.S_ISREG(resolved.stat().st_mode):  # opening a pipe would wait for ever
+        raise LandedFileError(f"{path} is no plain file")
+    return resolved
+
+
+# -- writing -----------------------------------------------------------------------------------------------------
+
+
+def _is_written(target: "UPath") -> bool:
+    """Whether there is an object with content: a power failure can leave an empty file behind a rename."""
+    try:
+        return bool(target.fs.info(target.path)["size"])
+    except FileNotFoundError:
+        return False
+
+
+def _write_once(target: "UPath", content: bytes) -> str:
+    """Write under a temporary name and rename, or with one PUT; what is there under the name already stays."""
+    if not content:
+        raise ValueError(f"{target}: refusing to store an empty object")
+    if _is_written(target):
+        return str(target)
+    if not _is_local(target):
+        target.fs.pipe_file(target.path, content)
+        return str(target)
+    path = Path(str(target))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return str(target)
