@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import dagster as dg
 import polars as pl
-from upath import UPath
 
+from resources.locations import location
 from resources.tables import write_atomically, write_parquet
 
 
@@ -20,7 +20,7 @@ class DatasetVersions(dg.ConfigurableResource):  # type: ignore[type-arg]
         Returns:
             The version's address.
         """
-        folder = UPath(self.root) / "datasets" / fingerprint
+        folder = location(self.root) / "datasets" / fingerprint
         *_, complete = files
         if not (folder / complete).exists():
             write_parquet(rows, folder / "rows.parquet")

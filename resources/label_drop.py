@@ -3,6 +3,8 @@
 import dagster as dg
 from upath import UPath
 
+from resources.locations import location
+
 
 class LabelDrop(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The label drop: a folder or an address such as s3://bucket/labels, read only."""
@@ -11,4 +13,4 @@ class LabelDrop(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def path(self) -> UPath:
         """The drop as a path; it may not exist yet."""
-        return UPath(self.address)
+        return location(self.address)

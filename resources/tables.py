@@ -14,6 +14,8 @@ import dagster as dg
 import polars as pl
 from upath import UPath
 
+from resources.locations import location
+
 Schemas = Mapping[str, Mapping[str, pl.DataType]]
 
 
@@ -77,7 +79,7 @@ class ParquetTables(dg.UPathIOManager):
 
     def __init__(self, root: str, schemas: Schemas) -> None:
         """Keep tables under `root`/tables, a local folder or an address such as s3://bucket/folder."""
-        super().__init__(UPath(root) / "tables")
+        super().__init__(location(root) / "tables")
         self._schemas = schemas
 
     def get_asset_relative_path(self, context: dg.InputContext | dg.OutputContext) -> UPath:
@@ -136,7 +138,7 @@ class Tables(dg.ConfigurableResource):  # type: ignore[type-arg]
         return str(path)
 
     def _base(self) -> UPath:
-        return UPath(self.root) / "tables"
+        return location(self.root) / "tables"
 
     def _path(self, name: str, partition: str | None) -> UPath:
         return self._base() / (f"{name}.parquet" if partition is None else f"{name}/{partition}.parquet")

@@ -1,0 +1,12 @@
+"""Addresses of folders and object stores as paths, the same for every adapter."""
+
+from upath import UPath
+
+
+def location(address: str) -> UPath:
+    """A folder, or an address such as s3://bucket/folder, as a path that always sees what others wrote.
+
+    fsspec keeps listings in memory for as long as a process lives: a code server, whose sensors look every few seconds,
+    would never see the table that a step's pod has written.
+    """
+    return UPath(address, use_listings_cache=False) if "://" in address else UPath(address)
