@@ -16,7 +16,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 MLFLOW_PORT ?= 5000
 export MLOPS_MLFLOW_UI ?= http://127.0.0.1:$(MLFLOW_PORT)
 
-.PHONY: help setup home demo ui mlflow base-weights test test-slow test-gpu check format validate lock bench clean
+.PHONY: help setup home demo ui mlflow base-weights test test-slow test-gpu check format validate lock image-locks image-env bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -84,6 +84,16 @@ bench: setup ## measurements side by side, or one section: make bench SECTION=st
 
 lock: $(UV) ## pins the requirements anew
 	$(UV) pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade -o requirements.lock
+	$(MAKE) image-locks
+
+IMAGE_LOCK := --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate --generate-hashes -c requirements.lock
+image-locks: $(UV) ## pins what the container images install, to the versions of requirements.lock
+	$(UV) pip compile -q pyproject.toml --extra k8s --extra server --extra serve $(IMAGE_LOCK) -o k8s/images/requirements-cpu.lock
+	$(UV) pip compile -q pyproject.toml --extra k8s --extra train $(IMAGE_LOCK) -o k8s/images/requirements-gpu.lock
+	echo uv | $(UV) pip compile -q - $(IMAGE_LOCK) -o k8s/images/requirements-uv.lock
+
+image-env: setup ## the images' environments, by the Dockerfiles' own steps, under .tools/images
+	$(BIN)/python -m rehearsal.images cpu gpu
 
 clean: ## removes the virtual environment and what the demo made
 	rm -rf $(VENV) .tools .home demo-output bench-output
