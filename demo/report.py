@@ -106,8 +106,8 @@ def _rates(agreement: Agreement) -> dict[str, float | None]:
     return {"precision": agreement.precision, "recall": agreement.recall, "f1": agreement.f1}
 
 
-def print_summary(summary: dict[str, Any], path: Path) -> None:
-    """What a person wants to know, and where to look next."""
+def print_summary(summary: dict[str, Any]) -> None:
+    """What a person wants to know."""
     photos, retrain, catalogue = summary["photos"], summary["retrain"], summary["catalogue"]
     print(
         f"\nPhotos      {photos['landed']} landed = {photos['accepted']} accepted + {photos['duplicate']} duplicate "
@@ -131,6 +131,10 @@ def print_summary(summary: dict[str, Any], path: Path) -> None:
             + ", ".join(f"{name} {rates[name]:.3f}" for name in ("precision", "recall", "f1") if rates and rates[name])
         )
     print(f"{summary['seconds']:.0f} s in all, set-up included")
+
+
+def print_next(summary: dict[str, Any], path: Path) -> None:
+    """Where to look next; `path` is the summary's."""
     print("\nWhere to look next")
     print(f"  {summary['pages']}  the catalogue, an enclosure a page: open it in a browser")
     print("  make ui      every run, asset and check, on Dagster's page")

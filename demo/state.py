@@ -1,9 +1,12 @@
 """How far the system has come, read from its tables and its instance; the demo waits on these questions."""
 
-from pathlib import Path
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
 
 import dagster as dg
 import polars as pl
+from upath import UPath
 
 from mlops_assets.catalog.schema import DETECTIONS
 from mlops_assets.detector.champion import Champion, latest_champion, parse_class_map
@@ -11,6 +14,7 @@ from mlops_assets.detector.schema import CHAMPION_DETECTOR, DETECTOR_WEIGHTS
 from mlops_assets.labels.schema import ANNOTATIONS, EQUIPMENT_CLASSES, LABEL_QUARANTINE
 from mlops_assets.tables import SCHEMAS
 from mlops_assets.use_case import UseCase
+from resources.locations import location
 from resources.settings import Settings
 from resources.tables import Tables
 
@@ -46,9 +50,14 @@ class State:
         )
         return found.records[0].timestamp if found.records else 0.0
 
-    def has_learnt(self, drop: Path) -> bool:
+    @property
+    def drop(self) -> UPath:
+        """Where annotators leave labels."""
+        return location(self.places.labels)
+
+    def has_learnt(self) -> bool:
         """Whether every dropped label is taken in, every active class decided on and every day looked at."""
-        return self._labels_imported(drop) and self._classes_decided() and self._catalogue_follows()
+        return self._labels_imported() and self._classes_decided() and self._catalogue_follows()
 
     def last_decision(self) -> str:
         """The promotion's outcome in a sentence."""
@@ -61,9 +70,11 @@ class State:
         failed = "; ".join(reason for reason in last["reasons"] if "failed" in reason)
         return f"Version {last['model_version']} was refused ({failed}); champion: {last['champion_version'] or 'none'}"
 
-    def _labels_imported(self, drop: Path) -> bool:
+    def _labels_imported(self) -> bool:
         imported = self.materialized_at("equipment_classes")
-        newest = max((path.stat().st_ctime for path in drop.rglob("*") if path.is_file()), default=0.0)
+        newest = max(
+            (_arrived_at(info) for info in self.drop.fs.find(self.drop.path, detail=True).values()), default=0.0
+        )
         known = self.tables.read("annotations", ANNOTATIONS).height
         return imported > newest and known + self.tables.read("label_quarantine", LABEL_QUARANTINE).height > 0
 
@@ -85,3 +96,9 @@ class State:
         current = set(found["model_version"]) == {champion.version}
         looked_at = max(self.materialized_at("detections", day) for day in found["day"].unique()) if current else 0.0
         return current and self.materialized_at("catalog_pages") > looked_at
+
+
+def _arrived_at(info: Mapping[str, Any]) -> float:
+    """When a file came, seconds since 1970: a local copy keeps the time at which the original was changed."""
+    stamp = info["LastModified"] if "LastModified" in info else info["created"]
+    return float(stamp.timestamp() if isinstance(stamp, dt.datetime) else stamp)

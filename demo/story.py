@@ -8,6 +8,7 @@ import argparse
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,12 +20,13 @@ from demo.daemon import DaemonRunningError, backfill_days, running_daemon
 from demo.deliver import deliver
 from demo.outcome import catalogue_written, labels_learnt, photos_taken_in
 from demo.render.run import RenderError, render_demo
-from demo.report import print_summary, write_summary
+from demo.report import print_next, print_summary, write_summary
 from demo.state import State
 from demo.watch import StoryError, Watch, say
 from mlops_assets.jobs import INGEST_DAY
 from mlops_assets.use_case import load_use_case
-from resources.settings import PROJECT, Places, load_settings
+from resources.locations import location
+from resources.settings import PROJECT, load_settings
 
 SENSOR_INTERVAL = 4
 """Seconds between two looks of a sensor while somebody watches; 30 otherwise.
@@ -42,36 +44,45 @@ TRAINING_TIMEOUT = 1200.0
 
 @dataclass(frozen=True)
 class Story:
-    """What the chapters need."""
+    """What the chapters need.
+
+    Attributes:
+        rendered: Folder of the rendered photos and labels.
+        state: How far the system has come.
+        watch: Tells what goes on.
+        backfill: Asks for the runs of all days from the first to the last, as a person would.
+        patience: Times as long as on a laptop that anything may take.
+    """
 
     rendered: Path
-    places: Places
     state: State
     watch: Watch
+    backfill: Callable[[str, str], None]
+    patience: float = 1.0
 
     def ingest(self) -> None:
         """Technicians upload photos, and the runs of all days are asked for at once; they go one after the other."""
         days = sorted(path.name for path in (self.rendered / "landing").iterdir())
         before = {day: self.state.materialized_at("detections", day) for day in days}
         for day in days:
-            new = deliver(self.rendered / "landing" / day, Path(self.places.landing) / day)
+            new = deliver(self.rendered / "landing" / day, location(self.state.places.landing) / day)
             self.watch.say(f"{day}: {new} files landed" if new else f"{day}: landed before, taken in again")
-        backfill_days(PROJECT, INGEST_DAY, days[0], days[-1])
+        self.backfill(days[0], days[-1])
         self.watch.until(
             "every day is taken in",
             lambda: all(self.state.materialized_at("detections", day) > before[day] for day in days),
-            INGEST_TIMEOUT * len(days),
+            INGEST_TIMEOUT * len(days) * self.patience,
         )
         self.watch.came_out(photos_taken_in(self.state))
 
     def label(self, phase: str) -> None:
         """Annotators drop an export; sensors and conditions do the rest."""
-        new = deliver(self.rendered / "labels" / phase, Path(self.places.labels) / phase)
+        new = deliver(self.rendered / "labels" / phase, self.state.drop / phase)
         self.watch.say(f"Labels '{phase}': {new} files dropped" if new else f"Labels '{phase}': dropped before")
         self.watch.until(
             f"the labels of '{phase}' are learnt and every day is looked at with the champion",
-            lambda: self.state.has_learnt(Path(self.places.labels)),
-            TRAINING_TIMEOUT,
+            self.state.has_learnt,
+            TRAINING_TIMEOUT * self.patience,
         )
         self.watch.came_out(labels_learnt(self.state))
         self.watch.came_out(catalogue_written(self.state))
@@ -101,7 +112,8 @@ def tell(out: Path, started: float, seed: int, enclosures: int) -> Path:
         log = settings.home / "daemon.log"
         interval = {"MLOPS_SENSOR_INTERVAL": str(SENSOR_INTERVAL)}
         with running_daemon(instance, PROJECT, log, interval) as daemon:
-            story = Story(rendered, state.places, state, Watch(instance, daemon, started))
+            backfill = partial(backfill_days, PROJECT, INGEST_DAY)
+            story = Story(rendered, state, Watch(instance, daemon, started), backfill)
             begin(INGESTION)
             story.watch.say(f"Dagster's daemon runs; its log is {log}")
             story.ingest()
@@ -109,14 +121,14 @@ def tell(out: Path, started: float, seed: int, enclosures: int) -> Path:
                 begin(chapter)
                 story.label(phase)
             summary = write_summary(out / "summary.json", state, rendered / "truth", time.time() - started)
-    print_summary(summary, out / "summary.json")
+    print_summary(summary)
+    print_next(summary, out / "summary.json")
     return out / "summary.json"
 
 
 def _told_before(state: State) -> bool:
     """Whether all labels were delivered and learnt, so that nothing is left to train."""
-    drop = Path(state.places.labels)
-    return all((drop / phase).exists() for phase in PHASES) and state.has_learnt(drop)
+    return all((state.drop / phase).exists() for phase in PHASES) and state.has_learnt()
 
 
 def _begin(started: float, again: bool, chapter: Chapter) -> None:

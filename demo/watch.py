@@ -37,7 +37,26 @@ class StoryError(RuntimeError):
 class Watch:
     """Follows every run that starts after it was made, and prints what becomes of it."""
 
-    def __init__(self, instance: dg.DagsterInstance, daemon: "subprocess.Popen[bytes]", started: float) -> None:
+    def __init__(
+        self,
+        instance: dg.DagsterInstance,
+        daemon: "subprocess.Popen[bytes]",
+        started: float,
+        *,
+        raise_if_unwell: Callable[[], None] = lambda: None,
+        hint: str = "see `make ui`",
+    ) -> None:
+        """Watch an instance.
+
+        Args:
+            instance: Where the runs are.
+            daemon: Without it nothing goes on.
+            started: Seconds since 1970 that lines are timed from.
+            raise_if_unwell: Asked at every look for what else the story cannot go on without.
+            hint: Where a reader looks when the story stops.
+        """
+        self._raise_if_unwell = raise_if_unwell
+        self._hint = hint
         self._instance = instance
         self._daemon = daemon
         self._started = started
@@ -64,12 +83,13 @@ class Watch:
             busy = self._tell()
             if not busy and reached():
                 return
+            self._raise_if_unwell()
             if self._daemon.poll() is not None:
                 raise StoryError(f"The daemon ended with {self._daemon.returncode} while waiting until {what}")
             if len(self.failed) >= 3:
-                raise StoryError(f"Runs failed while waiting until {what}: {', '.join(self.failed)}; see `make ui`")
+                raise StoryError(f"Runs failed while waiting until {what}: {', '.join(self.failed)}; {self._hint}")
             if time.monotonic() > deadline:
-                raise StoryError(f"After {timeout:.0f} s it is still not so that {what}; see `make ui`")
+                raise StoryError(f"After {timeout:.0f} s it is still not so that {what}; {self._hint}")
             time.sleep(POLL_SECONDS)
 
     def _tell(self) -> bool:
