@@ -11,7 +11,9 @@ import dagster as dg
 from mlops_assets.automation import automation_sensor, conditions
 from mlops_assets.catalog import assets as catalog_assets
 from mlops_assets.catalog import checks as catalog_checks
-from mlops_assets.compute import step_overrides
+from mlops_assets.code_versions import code_version
+from mlops_assets.compute import PROFILE_TAG, image_of
+from mlops_assets.compute_overrides import load_compute
 from mlops_assets.dataset import assets as dataset_assets
 from mlops_assets.dataset import checks as dataset_checks
 from mlops_assets.detector import assets as detector_assets
@@ -121,30 +123,33 @@ def build_resources(settings: Settings, use_case: UseCase) -> dict[str, object]:
 
 
 def _assets(use_case: UseCase) -> list[dg.AssetsDefinition]:
-    """The assets under the use case's prefix, with its days, owner and automation conditions."""
-    days, automation = days_of(use_case), conditions(use_case)
+    """The assets under the use case's prefix, each with its code version, owner and automation condition."""
+    loaded = dg.load_assets_from_modules(STAGES, key_prefix=use_case.name)
+    return [_adapted(asset, use_case) for asset in loaded if isinstance(asset, dg.AssetsDefinition)]
 
-    def adapt(spec: dg.AssetSpec) -> dg.AssetSpec:
-        return spec.replace_attributes(
+
+def _adapted(asset: dg.AssetsDefinition, use_case: UseCase) -> dg.AssetsDefinition:
+    """What an asset cannot say itself: the use case's days, owner and conditions, and its code version."""
+    days, automation = days_of(use_case), conditions(use_case)
+    made_by = asset.op.compute_fn.decorated_fn  # type: ignore[union-attr]
+    version = code_version(made_by.__module__, made_by.__name__, image=image_of(asset.op.tags[PROFILE_TAG]))
+    return asset.map_asset_specs(
+        lambda spec: spec.replace_attributes(
             partitions_def=days if spec.partitions_def else None,
             owners=[use_case.owner],
             automation_condition=automation.get(spec.key),
+            code_version=version,
         )
-
-    loaded = dg.load_assets_from_modules(STAGES, key_prefix=use_case.name)
-    return [asset.map_asset_specs(adapt) for asset in loaded if isinstance(asset, dg.AssetsDefinition)]
+    )
 
 
 def _executor(settings: Settings, steps: Sequence[dg.AssetsDefinition]) -> dg.ExecutorDefinition:
     """A process a step on a laptop, a pod a step on a cluster."""
     if settings.profile == "k8s":
-        from dagster_k8s import k8s_job_executor
+        from mlops_assets.k8s_executor import k8s_executor
 
         images = {"cpu": settings.cpu_image, "gpu": settings.gpu_image}
-        configured: dg.ExecutorDefinition = k8s_job_executor.configured(
-            {"job_image": settings.cpu_image, "per_step_k8s_config": step_overrides(steps, images)}
-        )
-        return configured
+        return k8s_executor(steps, images, load_compute(settings.compute_file), settings.step_service_account)
     return _local_executor(settings, _PRELOADED)
 
 

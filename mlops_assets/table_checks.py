@@ -11,7 +11,7 @@ from itertools import groupby
 import dagster as dg
 import polars as pl
 
-from mlops_assets.compute import CPU_LIGHT
+from mlops_assets.compute import CPU_CHECK
 from mlops_assets.partitions import days_of
 from mlops_assets.use_case import UseCase
 from resources.expectations import Suite, to_check_result, validate
@@ -62,7 +62,7 @@ def _checks_of(asset: str, checks: list[TableCheck], use_case: UseCase, schemas:
         warnings.simplefilter("ignore", dg.PreviewWarning)
         specs = _specs(key, checks, days_of(use_case) if daily else None)
 
-    @dg.multi_asset_check(name=f"{use_case.name}__{asset}__checks", specs=specs, op_tags=CPU_LIGHT)
+    @dg.multi_asset_check(name=f"{use_case.name}__{asset}__checks", specs=specs, op_tags=CPU_CHECK)
     def run_checks(
         context: dg.AssetCheckExecutionContext, tables: Tables, photo_store: PhotoStore
     ) -> Iterator[dg.AssetCheckResult]:

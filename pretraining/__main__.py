@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from mlops_assets.code_versions import code_version
+from mlops_assets.code_versions import syntax_version
 from mlops_assets.detector.bundled import record_path
 from pretraining.dataset import render_dataset
 from pretraining.train import ARCHITECTURE, BATCH, IMAGE_SIZE, Pretrained, pretrain
@@ -70,7 +70,7 @@ def _record(made: Pretrained, scenes: dict[str, int], device: str, threads: int)
         "recipe": {
             "command": "make base-weights",
             "scenes": scenes,
-            "renderer_code": code_version(*(f"pretraining.{name}" for name in _RENDERER)),
+            "renderer_code": syntax_version(f"pretraining.{name}" for name in _RENDERER),
             "image_size": IMAGE_SIZE,
             "batch": BATCH,
             "device": device,

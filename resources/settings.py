@@ -62,6 +62,8 @@ class Settings(BaseSettings):
     alert_webhook: str = Field("", description="an http(s):// address that receives alerts as JSON, empty: none")
     cpu_image: str = Field("enclosure-catalog-cpu:latest", description="container image without torch")
     gpu_image: str = Field("enclosure-catalog-gpu:latest", description="container image with torch")
+    step_service_account: str = Field("", description="Kubernetes service account of step pods, empty: the run pod's")
+    compute_file: Path | None = Field(None, description="a YAML file of compute overrides, empty: none")
     sensor_interval: int = Field(30, ge=1, description="seconds between two evaluations of a sensor")
 
     @field_validator("home", "use_case_folder")

@@ -57,11 +57,16 @@ def test_every_step_asks_for_what_it_needs_and_only_training_for_a_gpu(loaded: d
     assert len(steps) == len(ASSETS) + 6
     with_gpu = set()
     for name, op in steps.items():
-        resources = json.loads(op.tags[K8S_TAG])["container_config"]["resources"]
+        config = json.loads(op.tags[K8S_TAG])
+        assert config["job_spec_config"]["active_deadline_seconds"] > 0, name
+        assert config["job_spec_config"]["backoff_limit"] == 0, name
+        resources = config["container_config"]["resources"]
         assert {"cpu", "memory"} <= set(resources["requests"]) & set(resources["limits"]), name
         if "nvidia.com/gpu" in resources["limits"]:
             with_gpu.add(name)
             assert op.tags[PROFILE_TAG].startswith("gpu")
+        else:
+            assert op.tags[PROFILE_TAG] == "cpu_check" if "checks" in name else op.tags[PROFILE_TAG].startswith("cpu")
     assert with_gpu == {"detector_weights"}
 
 
@@ -84,15 +89,6 @@ def test_schedule_and_sensors_run_from_the_start(loaded: dg.Definitions) -> None
         *("new_labels", "new_equipment_classes", "run_failures", "runs_canceled", "runs_succeeded", "lineage")
     }
     assert {sensor.default_status for sensor in repository.sensor_defs} == {dg.DefaultSensorStatus.RUNNING}
-
-
-def test_the_step_of_each_profile_gets_its_image() -> None:
-    from mlops_assets.compute import step_overrides
-
-    definitions_ = build_defs(Settings(profile="k8s"), CASE)
-    overrides = step_overrides(list(definitions_.assets or []), {"cpu": "c:1", "gpu": "g:1"})  # type: ignore[arg-type]
-    images = {name: config["container_config"]["image"] for name, config in overrides.items()}
-    assert {name for name, image in images.items() if image == "g:1"} == {"detector_weights"}
 
 
 def test_two_use_cases_live_in_one_process(tmp_path: Path) -> None:

@@ -12,16 +12,15 @@ from mlops_assets.catalog.detecting import detect_day
 from mlops_assets.catalog.inventory import counted_detections
 from mlops_assets.catalog.inventory import visit_inventory as count_visits
 from mlops_assets.catalog.pages import write_pages
+from mlops_assets.catalog.samples import busiest_photo, with_names
 from mlops_assets.catalog.schema import DETECTIONS
-from mlops_assets.code_versions import code_version
-from mlops_assets.compute import CPU_BATCH, CPU_LIGHT
+from mlops_assets.compute import CPU_BATCH, CPU_LIGHT, RETRY
 from mlops_assets.detector import files
 from mlops_assets.detector.champion import Champion, latest_champion
 from mlops_assets.detector.charts import annotate
 from mlops_assets.metadata import counts, photo, preview
 from mlops_assets.partitions import DAYS
 from mlops_assets.photos.lookup import photos_of_visits
-from mlops_assets.photos.pixels import decode_scaled
 from mlops_assets.progress import logged_progress
 from mlops_assets.use_case import UseCase
 from resources.catalog_database import CatalogDatabase
@@ -37,10 +36,8 @@ from resources.tables import Tables
     kinds={"onnx", "polars"},
     partitions_def=DAYS,
     op_tags=CPU_BATCH,
+    retry_policy=RETRY,
     deps=["champion_detector"],
-    code_version=code_version(
-        "mlops_assets.catalog.detecting", "mlops_assets.detector.predictor", "mlops_assets.photos.pixels"
-    ),
 )
 def detections(
     context: dg.AssetExecutionContext,
@@ -64,16 +61,16 @@ def detections(
         threads=machine.threads,
         progress=logged_progress(context.log, "photos looked at"),
     )
-    metadata: dict[str, dg.MetadataValue | str | int] = {
-        "model_version": champion.version if champion else "no champion yet",
-        "photos": found["photo_id"].n_unique(),
-        "preview": preview(found),
-    }
-    if champion and found["class_id"].count():
-        metadata |= {"classes": counts(_named(found, champion), "class_name")}
-        counted = counted_detections(found, champion.thresholds, use_case.inventory)
-        metadata |= {"sample": _annotated_sample(_named(counted, champion), photo_store)} if counted.height else {}
-    context.add_output_metadata(metadata)
+    sample = busiest_photo(found, champion, use_case.inventory, photo_store.read_photo)
+    context.add_output_metadata(
+        {
+            "model_version": champion.version if champion else "no champion yet",
+            "photos": found["photo_id"].n_unique(),
+            "classes": counts(with_names(found, champion), "class_name"),
+            "preview": preview(found),
+            **({"sample": photo(*sample)} if sample else {}),
+        }
+    )
     return found
 
 
@@ -81,9 +78,9 @@ def detections(
     group_name="catalog",
     kinds={"polars"},
     op_tags=CPU_LIGHT,
+    retry_policy=RETRY,
     pool="catalogue",
     deps=["champion_detector"],
-    code_version=code_version("mlops_assets.catalog.inventory"),
 )
 def visit_inventory(
     context: dg.AssetExecutionContext,
@@ -109,8 +106,8 @@ def visit_inventory(
     group_name="catalog",
     kinds={"polars", "sqlite"},
     op_tags=CPU_LIGHT,
+    retry_policy=RETRY,
     pool="catalogue",
-    code_version=code_version("mlops_assets.catalog.catalog"),
 )
 def equipment_catalog(
     context: dg.AssetExecutionContext,
@@ -143,8 +140,8 @@ def equipment_catalog(
     group_name="catalog",
     kinds={"polars"},
     op_tags=CPU_LIGHT,
+    retry_policy=RETRY,
     pool="catalogue",
-    code_version=code_version("mlops_assets.catalog.catalog"),
 )
 def equipment_changes(context: dg.AssetExecutionContext, visit_inventory: pl.DataFrame) -> pl.DataFrame:
     """What appeared, disappeared or changed in quantity between two visits of an enclosure."""
@@ -157,13 +154,8 @@ def equipment_changes(context: dg.AssetExecutionContext, visit_inventory: pl.Dat
     group_name="catalog",
     kinds={"html"},
     op_tags=CPU_LIGHT,
+    retry_policy=RETRY,
     pool="catalogue",
-    code_version=code_version(
-        "mlops_assets.catalog.pages",
-        "mlops_assets.catalog.page_content",
-        "mlops_assets.catalog.pictures",
-        "mlops_assets.detector.charts",
-    ),
 )
 def catalog_pages(
     context: dg.AssetExecutionContext,
@@ -213,18 +205,3 @@ def _facts(champion: Champion | None, run_id: str) -> dict[str, str]:
         "Model version": champion.version if champion else "none yet",
         "Dagster run": run_id,
     }
-
-
-def _named(found: pl.DataFrame, champion: Champion) -> pl.DataFrame:
-    return found.drop_nulls("class_id").with_columns(
-        class_name=pl.col("class_id").replace_strict(champion.class_map, return_dtype=pl.String)
-    )
-
-
-def _annotated_sample(counted: pl.DataFrame, photo_store: PhotoStore) -> dg.MetadataValue:
-    """The photo with most detections that count, drawn."""
-    busiest = counted["photo_id"].value_counts(sort=True).row(0)[0]
-    boxes = counted.filter(pl.col("photo_id") == busiest).select(
-        "class_name", "confidence", "box_x", "box_y", "box_w", "box_h"
-    )
-    return photo(annotate(decode_scaled(photo_store.read_photo(busiest), 640), list(boxes.iter_rows())), busiest)

@@ -5,8 +5,7 @@ import json
 import dagster as dg
 import polars as pl
 
-from mlops_assets.code_versions import code_version
-from mlops_assets.compute import CPU_LIGHT
+from mlops_assets.compute import CPU_LIGHT, RETRY
 from mlops_assets.dataset.building import build_dataset, check_trainable, provisional_classes, select_photos
 from mlops_assets.dataset.recipe import BUILDING_CODE
 from mlops_assets.dataset.schema import SPLIT_ASSIGNMENTS
@@ -28,8 +27,8 @@ from resources.tables import Tables
     group_name="dataset",
     kinds={"polars"},
     op_tags=CPU_LIGHT,
+    retry_policy=RETRY,
     pool="dataset",
-    code_version=code_version("mlops_assets.dataset.splits", "mlops_assets.dataset.stratify"),
 )
 def split_assignments(
     context: dg.AssetExecutionContext,
@@ -57,7 +56,7 @@ def split_assignments(
     return splits
 
 
-@dg.asset(group_name="dataset", kinds={"polars", "yolo"}, op_tags=CPU_LIGHT, code_version=BUILDING_CODE)
+@dg.asset(group_name="dataset", kinds={"polars", "yolo"}, op_tags=CPU_LIGHT, retry_policy=RETRY)
 def training_dataset(
     context: dg.AssetExecutionContext,
     annotations: pl.DataFrame,

@@ -2,4 +2,4 @@
 
 from mlops_assets.code_versions import code_version
 
-BUILDING_CODE = code_version("mlops_assets.dataset.building", "mlops_assets.dataset.versions")
+BUILDING_CODE = code_version("mlops_assets.dataset.building", "build_dataset")

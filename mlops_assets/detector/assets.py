@@ -2,26 +2,28 @@
 
 import datetime as dt
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from mlops_assets.code_versions import code_version
-from mlops_assets.compute import CPU_BATCH, CPU_LIGHT, GPU_TRAIN
+from mlops_assets.compute import CPU_BATCH, CPU_LIGHT, GPU_TRAIN, RETRY
 from mlops_assets.dataset.building import check_trainable
 from mlops_assets.dataset.recipe import BUILDING_CODE
 from mlops_assets.dataset.versions import active_class_map, manifest
-from mlops_assets.detector import bundled, files
+from mlops_assets.detector import files
 from mlops_assets.detector.candidate import Candidate, train_candidate, with_overrides
 from mlops_assets.detector.champion import parse_class_map
 from mlops_assets.detector.charts import training_curves
 from mlops_assets.detector.judging import Judged, decide_on, judge
+from mlops_assets.detector.other_champion import OtherChampion, other_champion
 from mlops_assets.detector.schema import CHAMPION_DETECTOR, DETECTOR_EVALUATION, DETECTOR_WEIGHTS
 from mlops_assets.detector.snapshot import SPLIT_PREDICTIONS, snapshot_name
 from mlops_assets.detector.training import EpochProgress
 from mlops_assets.metadata import picture, preview
-from mlops_assets.use_case import UseCase
+from mlops_assets.use_case import UseCase, registered_model
 from resources.machine import Machine
 from resources.mlflow import MlflowTracking
 from resources.model_registry import ModelRegistry
@@ -46,16 +48,8 @@ class TrainingConfig(dg.Config):
     group_name="detector",
     kinds={"yolo", "mlflow", "pytorch"},
     op_tags=GPU_TRAIN,
+    retry_policy=RETRY,
     pool="gpu",
-    code_version=code_version(
-        "mlops_assets.detector.candidate",
-        "mlops_assets.detector.training",
-        "mlops_assets.detector.cpu_training",
-        "mlops_assets.detector.export",
-        "mlops_assets.detector.parity",
-        "mlops_assets.detector.weights",
-        files=sorted(bundled.FOLDER.glob("*.json")),
-    ),
 )
 def detector_weights(
     context: dg.AssetExecutionContext,
@@ -74,21 +68,31 @@ def detector_weights(
     deployment = {"epochs": machine.epochs} if machine.epochs else {}
     rules = with_overrides(use_case.training, deployment | config.model_dump(exclude_none=True))
 
+    def begin(parameters: Mapping[str, Any]) -> None:
+        context.log.info("Training: %s", parameters["started_from"])
+        # As tags, since a step that is tried again may find another start, and a parameter cannot change.
+        origin = {name: str(value) for name, value in parameters.items() if name.startswith("started_from")}
+        mlflow.set_tags(origin)
+        mlflow.log_params({name: value for name, value in parameters.items() if name not in origin})
+
     def report(epoch: EpochProgress) -> None:
         context.log.info(epoch.sentence())
         mlflow.log_metrics(epoch.metrics(), step=epoch.epoch)
 
+    champion = model_registry.champion()
+    other = _other_champion(model_registry, rules.start_from, machine) if champion is None else None
     candidate = train_candidate(
         training_dataset,
         class_map,
         manifest(training_dataset, class_map, BUILDING_CODE),
         rules=rules,
         machine=machine,
-        champion=model_registry.champion(),
+        champion=champion,
+        other=other,
         download=lambda version, name: model_registry.download(version, name, Path(machine.scratch) / "models"),
         read_photo=photo_store.read_photo,
         folder=Path(machine.scratch) / use_case.name,
-        on_start=mlflow.log_params,
+        on_start=begin,
         on_epoch=report,
     )
     mlflow.log_metrics({"export_parity": candidate.metrics["export_parity"]})
@@ -98,6 +102,7 @@ def detector_weights(
         {
             "model_version": version,
             "started_from": candidate.started_from,
+            **candidate.origin,
             "seconds": candidate.seconds,
             "val_map50": candidate.metrics["map50"],
             "export_parity": candidate.metrics["export_parity"],
@@ -106,6 +111,13 @@ def detector_weights(
         }
     )
     return _weights_row(candidate, version, mlflow.run_id)
+
+
+def _other_champion(registry: ModelRegistry, use_case: str | None, machine: Machine) -> OtherChampion | None:
+    """What the use case wants its first training to start from, if it names another one."""
+    if use_case is None:
+        return None
+    return other_champion(registry.of(registered_model(use_case)), Path(machine.scratch) / "models")
 
 
 def _weights_row(candidate: Candidate, version: str, mlflow_run_id: str) -> pl.DataFrame:
@@ -124,9 +136,7 @@ def _weights_row(candidate: Candidate, version: str, mlflow_run_id: str) -> pl.D
     group_name="detector",
     kinds={"onnx", "mlflow"},
     op_tags=CPU_BATCH,
-    code_version=code_version(
-        "mlops_assets.detector.judging", "mlops_assets.detector.evaluation", "mlops_assets.detector.matching"
-    ),
+    retry_policy=RETRY,
 )
 def detector_evaluation(
     context: dg.AssetExecutionContext,
@@ -181,8 +191,8 @@ def detector_evaluation(
     group_name="detector",
     kinds={"mlflow", "polars"},
     op_tags=CPU_LIGHT,
+    retry_policy=RETRY,
     pool="champion",
-    code_version=code_version("mlops_assets.detector.promotion", "mlops_assets.detector.comparison"),
 )
 def champion_detector(
     context: dg.AssetExecutionContext,

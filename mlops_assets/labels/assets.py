@@ -5,8 +5,7 @@ import datetime as dt
 import dagster as dg
 import polars as pl
 
-from mlops_assets.code_versions import code_version
-from mlops_assets.compute import CPU_LIGHT
+from mlops_assets.compute import CPU_LIGHT, RETRY
 from mlops_assets.labels.importing import import_labels
 from mlops_assets.labels.schema import ANNOTATIONS, EQUIPMENT_CLASSES, LABEL_QUARANTINE
 from mlops_assets.labels.vocabulary import equipment_classes as count_classes
@@ -21,12 +20,8 @@ from resources.tables import Tables
     group_name="labels",
     kinds={"polars"},
     op_tags=CPU_LIGHT,
+    retry_policy=RETRY,
     pool="labels",
-    code_version=code_version(
-        *(f"mlops_assets.labels.{module}" for module in ("importing", "matching", "vocabulary", "drop", "items")),
-        *(f"mlops_assets.labels.{module}" for module in ("formats", "coco", "cvat", "label_studio", "voc", "yolo")),
-        *(f"mlops_assets.labels.{module}" for module in ("json_text", "xml_text")),
-    ),
 )
 def annotations(
     context: dg.AssetExecutionContext,
@@ -62,8 +57,8 @@ def annotations(
     group_name="labels",
     kinds={"polars"},
     op_tags=CPU_LIGHT,
+    retry_policy=RETRY,
     pool="labels",
-    code_version=code_version("mlops_assets.labels.vocabulary"),
 )
 def equipment_classes(
     context: dg.AssetExecutionContext,

@@ -3,8 +3,7 @@
 import dagster as dg
 import polars as pl
 
-from mlops_assets.code_versions import code_version
-from mlops_assets.compute import CPU_BATCH
+from mlops_assets.compute import CPU_BATCH, RETRY
 from mlops_assets.metadata import counts, photo, preview
 from mlops_assets.partitions import DAYS
 from mlops_assets.photos.cleaning import clean_day
@@ -23,14 +22,7 @@ from resources.tables import Tables
     kinds={"image", "polars"},
     partitions_def=DAYS,
     op_tags=CPU_BATCH,
-    code_version=code_version(
-        "mlops_assets.photos.intake",
-        "mlops_assets.photos.landing",
-        "mlops_assets.photos.exif",
-        "mlops_assets.photos.capture_time",
-        "mlops_assets.photos.pictures",
-        "mlops_assets.photos.quarantine",
-    ),
+    retry_policy=RETRY,
 )
 def raw_photos(
     context: dg.AssetExecutionContext,
@@ -71,12 +63,7 @@ def raw_photos(
     kinds={"image", "polars"},
     partitions_def=DAYS,
     op_tags=CPU_BATCH,
-    code_version=code_version(
-        "mlops_assets.photos.cleaning",
-        "mlops_assets.photos.quality",
-        "mlops_assets.photos.near_duplicates",
-        "mlops_assets.photos.pixels",
-    ),
+    retry_policy=RETRY,
 )
 def clean_photos(
     context: dg.AssetExecutionContext,
