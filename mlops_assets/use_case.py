@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
 class UseCaseError(ValueError):
@@ -80,6 +81,9 @@ class TrainingRules(_Section):
     pretrained: bool = Field(
         True, description="without a champion, start from the bundled base weights if there are any"
     )
+    start_from: Name | None = Field(
+        None, description="without a champion, start from that of this other use case in the same registry"
+    )
     patience: int = Field(30, ge=1, description="epochs without progress before training stops")
     batch: int = Field(8, ge=1)
     optimizer: Literal["AdamW", "SGD"] = "AdamW"
@@ -112,7 +116,7 @@ class InventoryRules(_Section):
 class UseCase(_Section):
     """One catalogue: what is looked for, since when, and how strict."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="prefix of every asset key")
+    name: Name = Field(description="prefix of every asset key; the name of the file")
     title: str
     owner: str = Field("team:catalogue", description="owner shown on every asset: an e-mail address or team:<name>")
     start: dt.date = Field(description="first day of the landing zone")
@@ -135,12 +139,24 @@ class UseCase(_Section):
             raise ValueError(f"{value!r} is no IANA time zone such as Europe/Budapest") from error
         return value
 
+    @model_validator(mode="after")
+    def _starts_from_another(self) -> "UseCase":
+        if self.training.start_from == self.name:
+            raise ValueError("training.start_from names another use case; from its own champion each goes on anyway")
+        return self
+
+
+def registered_model(use_case: str) -> str:
+    """Name in the model registry of the detectors of a use case."""
+    return f"{use_case}-detector"
+
 
 def load_use_case(path: Path) -> UseCase:
     """Read and check one use case file.
 
     Raises:
-        UseCaseError: The file is missing, no YAML mapping, or a setting is unknown or wrong.
+        UseCaseError: The file is missing, no YAML mapping, named otherwise than its use case (which may be a copy's
+            name left as it was, and would write into the other's store), or a setting is unknown or wrong.
     """
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "none"
@@ -150,9 +166,12 @@ def load_use_case(path: Path) -> UseCase:
     except yaml.YAMLError as error:
         raise UseCaseError(f"{path} is no valid YAML: {error}") from error
     try:
-        return UseCase.model_validate(content)
+        use_case = UseCase.model_validate(content)
     except ValidationError as error:
         lines = [
             f"  {'.'.join(map(str, e['loc'])) or '(file)'}: {e['msg']}, got {e['input']!r}" for e in error.errors()
         ]
         raise UseCaseError(f"{path} has wrong settings:\n" + "\n".join(lines)) from error
+    if use_case.name != path.stem:
+        raise UseCaseError(f"{path} has the name {use_case.name!r}: write name: {path.stem}, or rename the file")
+    return use_case

@@ -73,6 +73,10 @@ class ModelRegistry(dg.ConfigurableResource):  # type: ignore[type-arg]
     model_name: str
     """The use case's registered model, made with its first version."""
 
+    def of(self, model_name: str) -> "ModelRegistry":
+        """Another registered model of the same registry."""
+        return ModelRegistry(tracking_uri=self.tracking_uri, model_name=model_name)
+
     def register(self, run_id: str, files: Mapping[str, Path], tags: Mapping[str, Any]) -> ModelVersionInfo:
         """Store files with an MLflow run and register them as a version.
 

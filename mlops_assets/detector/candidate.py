@@ -18,6 +18,7 @@ from mlops_assets.dataset.versions import class_key
 from mlops_assets.detector import files
 from mlops_assets.detector.bundled import bundled_weights
 from mlops_assets.detector.export import export_onnx
+from mlops_assets.detector.other_champion import OtherChampion
 from mlops_assets.detector.parity import ParityResult, measure_parity
 from mlops_assets.detector.predictor import OnnxPredictor
 from mlops_assets.detector.training import EpochProgress, TrainingResult, train
@@ -55,6 +56,17 @@ class TrainingMachine(Protocol):
         """Their SHA-256, hex."""
 
 
+@dataclass(frozen=True)
+class PlainMachine:
+    """A `TrainingMachine` without Dagster, for scripts."""
+
+    device: str = "cpu"
+    threads: int = 1
+    base_weights: str = ""
+    base_weights_uri: str = ""
+    base_weights_sha256: str = ""
+
+
 class ModelVersion(Protocol):
     """A version in the model registry."""
 
@@ -69,13 +81,17 @@ class ModelVersion(Protocol):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trained and exported detector; `files` by their names in the registry."""
+    """A trained and exported detector; `files` by their names in the registry.
+
+    started_from says in words which weights training began with, `origin` for programs (see `_origin`).
+    """
 
     files: dict[str, Path]
     tags: dict[str, str]
     metrics: dict[str, float]
     curves: Path
     started_from: str
+    origin: dict[str, str]
     seconds: float
 
 
@@ -105,6 +121,7 @@ def train_candidate(
     folder: Path,
     on_start: Callable[[Mapping[str, Any]], None],
     on_epoch: Callable[[EpochProgress], None],
+    other: OtherChampion | None = None,
 ) -> Candidate:
     """Train on a dataset, export the best epoch and hold the export against PyTorch on the test photos.
 
@@ -120,6 +137,7 @@ def train_candidate(
         folder: Scratch folder of the use case; the exported dataset stays there for the next training.
         on_start: Called with what this training is, before it starts.
         on_epoch: Called after every epoch.
+        other: Champion of the use case that a first training is to start from.
 
     Raises:
         TrainingError: See `training.train`.
@@ -137,12 +155,14 @@ def train_candidate(
     )
     weights = download(champion.version, files.WEIGHTS) if champion else None
     start = starting_point(
-        _user_weights(machine, folder, needed=champion is None),
+        _user_weights(machine, folder, needed=champion is None and (other is None or other.weights is None)),
         weights,
         rules.architecture,
         bundled_weights(rules.architecture) if rules.pretrained else None,
+        other,
     )
-    on_start(_parameters(rules, manifest, start, champion))
+    origin = _origin(start, champion, other)
+    on_start(_parameters(rules, manifest, start, champion) | origin)
     result = train(
         data_yaml,
         folder / "trainings" / name,
@@ -164,7 +184,7 @@ def train_candidate(
         confidence=PARITY_CONFIDENCE,
         threads=machine.threads,
     )
-    return _candidate(result, onnx, parity, class_map, manifest, rules, start)
+    return _candidate(result, onnx, parity, class_map, manifest, rules, start, origin)
 
 
 def _candidate(
@@ -175,6 +195,7 @@ def _candidate(
     manifest: Mapping[str, Any],
     rules: TrainingRules,
     start: StartingPoint,
+    origin: dict[str, str],
 ) -> Candidate:
     texts = {
         files.MANIFEST: json.dumps(manifest, indent=1, ensure_ascii=False),
@@ -190,12 +211,14 @@ def _candidate(
             "image_size": str(rules.image_size),
             "architecture": rules.architecture,
             "started_from": start.reason,
+            **origin,
             "training_seconds": f"{result.seconds:.0f}",
             "parity": json.dumps([parity.matched, parity.total]),
         },
         metrics={**result.metrics, "export_parity": parity.share},
         curves=result.curves,
         started_from=start.reason,
+        origin=origin,
         seconds=result.seconds,
     )
 
@@ -210,6 +233,18 @@ def _parameters(
         "champion": champion.version if champion else "none",
         **{f"{split}_photos": contents["photos"] for split, contents in manifest["splits"].items()},
     }
+
+
+def _origin(start: StartingPoint, champion: ModelVersion | None, other: OtherChampion | None) -> dict[str, str]:
+    """The weights that training began with, as tags: kind, SHA-256, and version in the registry where they have one."""
+    tags: dict[str, str] = {"started_from_kind": start.kind}
+    if start.sha256 is not None:
+        tags["started_from_sha256"] = start.sha256
+    if start.kind == "champion" and champion is not None:
+        tags["started_from_version"] = champion.version
+    if start.kind == "other_champion" and other is not None:
+        tags |= {"started_from_model": other.model, "started_from_version": str(other.version)}
+    return tags
 
 
 def _user_weights(machine: TrainingMachine, folder: Path, *, needed: bool) -> Path | None:

@@ -1,4 +1,4 @@
-"""Where a training starts: the user's weights, the champion's, the bundled ones, or none.
+"""Where a training starts: the champion's weights, those of another use case's, the user's, the bundled ones, or none.
 
 Nothing here reaches the network except `fetch_weights`, which fetches what a user named, and checks its hash.
 """
@@ -13,6 +13,7 @@ from typing import Any, Literal
 from upath import UPath
 
 from mlops_assets.detector.bundled import BundledWeights
+from mlops_assets.detector.other_champion import OtherChampion
 from mlops_assets.detector.ultralytics_setup import go_offline
 
 
@@ -22,11 +23,16 @@ class WeightsError(ValueError):
 
 @dataclass(frozen=True)
 class StartingPoint:
-    """What a training starts from; `path` is None for scratch, `reason` says in words why this was chosen."""
+    """What a training starts from; `path` is None for scratch, `reason` says in words why this was chosen.
 
-    kind: Literal["user", "champion", "bundled", "scratch"]
+    sha256 is that of the file as it was given, which for another use case's champion is not the one at `path`: there
+    its classes are left out.
+    """
+
+    kind: Literal["champion", "other_champion", "user", "bundled", "scratch"]
     path: Path | None
     reason: str
+    sha256: str | None = None
 
 
 def starting_point(
@@ -34,14 +40,17 @@ def starting_point(
     champion_weights: Path | None,
     architecture: str,
     bundled: BundledWeights | None = None,
+    other: OtherChampion | None = None,
 ) -> StartingPoint:
-    """Choose the starting weights: the champion's, else the user's (so for the first training only), else the bundled.
+    """Choose the starting weights: the champion's, else for a first training another's, the user's or the bundled.
 
     Args:
-        user_path: Ultralytics checkpoint named in the settings, for the first training.
+        user_path: Ultralytics checkpoint named in the deployment's settings, for the first training.
         champion_weights: Checkpoint of the champion, None while there is no champion.
         architecture: Such as yolo11n. A champion of another architecture cannot be gone on with.
         bundled: Base weights of that architecture that come with the code, if there are any and they are wanted.
+        other: What the use case wants its first training to start from. It comes before the user's weights, which
+            are for every use case of a deployment; what cannot be had is said in `reason`, and the next one counts.
 
     Raises:
         WeightsError: The file chosen is missing or broken, or the user's is of another architecture.
@@ -49,8 +58,14 @@ def starting_point(
     if champion_weights is not None:
         found = checkpoint_architecture(champion_weights)
         if found == architecture:
-            return StartingPoint("champion", champion_weights, f"goes on from the champion ({champion_weights.name})")
+            return _from("champion", champion_weights, f"goes on from the champion ({champion_weights.name})")
         return _anew(f"the champion is {found}, {architecture} is asked for", bundled)
+    why = "no champion yet"
+    if other is not None:
+        refused = _refused(other, architecture)
+        if refused is None:
+            return _from_other(other, why)
+        why = f"{why}, and {refused}"
     if user_path is not None:
         found = checkpoint_architecture(user_path)
         if found != architecture:
@@ -58,15 +73,37 @@ def starting_point(
                 f"{user_path} holds {found}, but the use case trains {architecture}: "
                 f"set training.architecture to {found}, or give weights of {architecture}"
             )
-        return StartingPoint("user", user_path, f"no champion yet: starts from {user_path.name}")
-    return _anew("no champion yet and no weights given", bundled)
+        return _from("user", user_path, f"{why}: starts from {user_path.name}")
+    return _anew(f"{why} and no weights given", bundled)
+
+
+def _from(kind: Literal["champion", "user"], path: Path, reason: str) -> StartingPoint:
+    return StartingPoint(kind, path, reason, _file_hash(path))
+
+
+def _refused(other: OtherChampion, architecture: str) -> str | None:
+    """Say why the other use case's champion cannot be started from, None where it can."""
+    if other.weights is None:
+        return f"none of {other.model} to start from"
+    found = checkpoint_architecture(other.weights)
+    return None if found == architecture else f"{other} is {found}, {architecture} is asked for"
+
+
+def _from_other(other: OtherChampion, why: str) -> StartingPoint:
+    if other.weights is None:
+        raise WeightsError(f"{other.model} has no weights to start from")
+    sha256 = _file_hash(other.weights)
+    path = with_fresh_classes(other.weights, other.weights.with_name("without_classes.pt"))
+    reason = f"{why}: starts from {other} (SHA-256 {sha256[:12]}) without its classes"
+    return StartingPoint("other_champion", path, reason, sha256)
 
 
 def _anew(why: str, bundled: BundledWeights | None) -> StartingPoint:
     if bundled is None:
         return StartingPoint("scratch", None, f"{why}: from scratch")
     name = f"{bundled.path.name}, SHA-256 {bundled.sha256[:12]}"
-    return StartingPoint("bundled", bundled.path, f"{why}: starts from the bundled base weights ({name})")
+    reason = f"{why}: starts from the bundled base weights ({name})"
+    return StartingPoint("bundled", bundled.path, reason, bundled.sha256)
 
 
 def require_checkpoint(path: Path) -> None:
@@ -99,6 +136,41 @@ def load_model(path: Path) -> Any:
         raise WeightsError(f"{path} is no readable Ultralytics checkpoint ({error}); replace the file") from error
     model.end2end = False
     return model
+
+
+def with_fresh_classes(source: Path, target: Path) -> Path:
+    """Copy a checkpoint, with all that it learnt but which class is which.
+
+    Two use cases have different classes under the same stable names (c0000 …). Ultralytics would take over the rows of
+    the classification head whose names match, and all rows where the number of classes is the same. So the rows get
+    the values of an untrained head, and the classes names that no use case gives.
+
+    Args:
+        source: Checkpoint of the other use case.
+        target: Local file, written atomically.
+
+    Raises:
+        WeightsError: Missing, broken, or no Ultralytics checkpoint.
+    """
+    model = load_model(source)
+    import torch
+    from ultralytics.nn.tasks import DetectionModel
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # the same values for the same source
+        untrained = DetectionModel(model.yaml, nc=len(model.names), verbose=False)
+        for branch in ("cv3", "one2one_cv3"):  # the second is yolo26's
+            new, old = (getattr(m.model[-1], branch, None) or () for m in (untrained, model))
+            for untrained_scale, scale in zip(new, old, strict=True):
+                scale[-1].reset_parameters()
+                # How rare a class is held to be before anything is learnt.
+                scale[-1].bias.data.copy_(untrained_scale[-1].bias)
+    model.names = {index: f"left out {index}" for index in model.names}
+    model.pt_path = None
+    partial = target.with_name(f".{target.name}.part")
+    torch.save({"model": model, "train_args": {}}, partial)
+    partial.replace(target)
+    return target
 
 
 def checkpoint_architecture(path: Path) -> str:
