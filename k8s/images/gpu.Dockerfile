@@ -1,0 +1,80 @@
+# The GPU image: training. As the CPU image, but with torch and Ultralytics instead of the servers; CUDA comes with torch.
+# Build from the top of the repository: docker build -f k8s/images/gpu.Dockerfile .
+
+# CI gives the tag with the digest that it stands for, see k8s/images/README.md.
+ARG BASE_IMAGE=python:3.11-slim-bookworm
+
+FROM ${BASE_IMAGE} AS base
+# Bytecode lies in a folder of its own, so that Python's own modules have theirs too: the official image comes without,
+# and nothing can be written to a read-only root.
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONPATH=/app \
+    PYTHONPYCACHEPREFIX=/opt/pycache \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+
+FROM base AS dependencies
+WORKDIR /opt
+ENV UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
+COPY k8s/images/requirements-uv.lock ./
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python -m venv uv && uv/bin/pip install --require-hashes -r requirements-uv.lock
+COPY k8s/images/requirements-gpu.lock ./
+RUN --mount=type=cache,target=/root/.cache/uv \
+    uv/bin/uv venv --python "$(command -v python)" venv && \
+    uv/bin/uv pip sync --python venv/bin/python --require-hashes --no-build requirements-gpu.lock
+# The image never changes, so bytecode need not be held against its source.
+RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash venv/lib && \
+    python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
+      -x '/(tests?|idlelib|lib2to3|turtledemo|ensurepip|site-packages|dist-packages)/' \
+      "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
+
+FROM base AS app
+WORKDIR /app
+COPY LICENSE pyproject.toml workspace.yaml definitions.py ./
+COPY k8s/images/requirements-cpu.lock k8s/images/requirements-gpu.lock k8s/images/
+COPY mlops_assets mlops_assets/
+COPY resources resources/
+COPY sensors sensors/
+COPY use_cases use_cases/
+RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash .
+
+FROM base AS runtime
+COPY --from=dependencies /opt/venv /opt/venv
+COPY --from=dependencies /opt/pycache /opt/pycache
+COPY --from=app /opt/pycache /opt/pycache
+COPY --from=app /app /app
+# dagster.yaml is mounted into this folder.
+WORKDIR /opt/dagster/dagster_home
+WORKDIR /app
+# LOGNAME: the user is a number without a name, which getpass cannot look up. /tmp and /scratch are mounted.
+ENV HOME=/tmp \
+    LOGNAME=catalog \
+    DAGSTER_HOME=/opt/dagster/dagster_home \
+    DAGSTER_DISABLE_TELEMETRY=1 \
+    MLFLOW_DISABLE_TELEMETRY=true \
+    MPLCONFIGDIR=/tmp/matplotlib \
+    YOLO_CONFIG_DIR=/tmp/ultralytics \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    MLOPS_PROFILE=k8s \
+    MLOPS_HOME=/tmp/home \
+    MLOPS_SCRATCH=/scratch
+USER 10001:10001
+EXPOSE 4000
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
+    CMD ["dagster", "api", "grpc-health-check", "-p", "4000"]
+CMD ["dagster", "code-server", "start", "-h", "0.0.0.0", "-p", "4000", "-m", "definitions", "-a", "defs"]
+
+# Last, since they differ with every commit.
+ARG VERSION=0.0.0+unknown
+ARG REVISION=unknown
+ARG SOURCE=unknown
+ARG BASE_IMAGE
+LABEL org.opencontainers.image.title="enclosure-catalog-gpu" \
+      org.opencontainers.image.description="Training of the equipment catalogue on a GPU" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.base.name="${BASE_IMAGE}" \
+      org.opencontainers.image.licenses="AGPL-3.0-or-later"
