@@ -15,14 +15,19 @@ if TYPE_CHECKING:  # Dagster does not export the name
 INGEST_DAY = "ingest_day"
 IMPORT_LABELS = "import_labels"
 RETRAIN_DETECTOR = "retrain_detector"
+REBUILD_CATALOG = "rebuild_catalog"
+
+USE_CASE_TAG = "mlops/use_case"
+"""On every run of these jobs, whoever asks for it: code locations of one instance have jobs of the same names."""
 
 ONE_AT_A_TIME_TAG = "mlops/one_at_a_time"
 """An instance runs one run of each of its values at a time (tag_concurrency_limits), in the order of the queue."""
 
 _ONE_AT_A_TIME = {INGEST_DAY}
+ORDERED = frozenset({"raw_photos", "clean_photos"})
 """A day's duplicates are found among the days before it, so days must not be taken in side by side."""
 
-_STEPS = {
+STEPS = {
     INGEST_DAY: ("raw_photos", "clean_photos", "detections"),
     IMPORT_LABELS: ("annotations", "equipment_classes"),
     RETRAIN_DETECTOR: (
@@ -32,12 +37,15 @@ _STEPS = {
         "detector_evaluation",
         "champion_detector",
     ),
+    REBUILD_CATALOG: ("visit_inventory", "equipment_catalog", "equipment_changes", "catalog_pages"),
 }
+"""What each job makes, in the order of the lineage."""
 
 _DESCRIPTIONS = {
     INGEST_DAY: "One day's landed photos: intake, cleaning, detection by the champion.",
     IMPORT_LABELS: "The label drop: annotations and the vocabulary of classes.",
     RETRAIN_DETECTOR: "From the labels to a trained, evaluated and, if it is no worse, promoted detector.",
+    REBUILD_CATALOG: "The catalogue from the detections that there are: inventory, changes, pages.",
 }
 
 
@@ -50,7 +58,12 @@ def build_jobs(use_case: UseCase, executors: Mapping[str, dg.ExecutorDefinition]
             description=_DESCRIPTIONS[name],
             executor_def=executors.get(name),
             # As tags of the job, which a backfill's runs take over; run_tags they do not (dagster 1.13).
-            tags={ONE_AT_A_TIME_TAG: name} if name in _ONE_AT_A_TIME else None,
+            tags=_tags(use_case.name, name),
         )
-        for name, steps in _STEPS.items()
+        for name, steps in STEPS.items()
     }
+
+
+def _tags(use_case: str, job: str) -> dict[str, str]:
+    tags = {USE_CASE_TAG: use_case}
+    return tags | {ONE_AT_A_TIME_TAG: f"{use_case}/{job}"} if job in _ONE_AT_A_TIME else tags

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from mlops_assets.jobs import USE_CASE_TAG
 from sensors.decisions import Attempt, Decision, Status
 
 KEY_TAG = "mlops/request_key"
@@ -24,10 +25,26 @@ def earlier_attempts(instance: dg.DagsterInstance, use_case: str, key: str) -> l
     return [Attempt(int(run.tags.get(ATTEMPT_TAG, "1")), _status(run)) for run in runs]
 
 
+def attempts_by_key(instance: dg.DagsterInstance, tags: dict[str, str]) -> dict[str, list[Attempt]]:
+    """Every run with some tags that was asked for under a key, by that key without its use case."""
+    attempts: dict[str, list[Attempt]] = {}
+    for run in instance.get_runs(dg.RunsFilter(tags=tags)):
+        key = run.tags[KEY_TAG].partition(":")[2]
+        attempts.setdefault(key, []).append(Attempt(int(run.tags.get(ATTEMPT_TAG, "1")), _status(run)))
+    return attempts
+
+
+def runs_in_progress(instance: dg.DagsterInstance, use_case: str, job_name: str) -> list[dg.DagsterRun]:
+    """What is queued or running of a job, and of assets chosen by hand or by a condition, whoever asked for it."""
+    runs = instance.get_runs(dg.RunsFilter(statuses=IN_PROGRESS))
+    of_job = {USE_CASE_TAG: use_case}.items()
+    return [run for run in runs if run.asset_selection or (run.job_name == job_name and of_job <= run.tags.items())]
+
+
 def is_busy(instance: dg.DagsterInstance, use_case: str, job_name: str) -> bool:
     """Whether a run of the job is queued or running for this use case, whoever asked for it."""
-    runs = instance.get_runs(dg.RunsFilter(job_name=job_name, statuses=IN_PROGRESS))
-    return any(_location(run) in (None, use_case) for run in runs)
+    tags = {USE_CASE_TAG: use_case}
+    return bool(instance.get_runs(dg.RunsFilter(job_name=job_name, statuses=IN_PROGRESS, tags=tags), limit=1))
 
 
 def run_request(use_case: str, decision: Decision, **tags: str) -> dg.RunRequest:
@@ -48,7 +65,3 @@ def _status(run: dg.DagsterRun) -> Status:
         return "succeeded"
     retry_follows = run.tags.get("dagster/will_retry") == "true" and "dagster/auto_retry_run_id" not in run.tags
     return "failed" if run.status in _OVER and not retry_follows else "running"
-
-
-def _location(run: dg.DagsterRun) -> str | None:
-    return run.tags.get(KEY_TAG, "").split(":")[0] or None

@@ -28,14 +28,15 @@ class Ticks:
     instance: dg.DagsterInstance
     settings: Settings
     name: str
+    case: UseCase = CASE
     cursor: str | None = None
     keys: list[str] = field(default_factory=list)
 
     def tick(self) -> list[dg.DagsterRun]:
-        definitions = build_defs(self.settings, CASE)  # anew, as after a restart
+        definitions = build_defs(self.settings, self.case)  # anew, as after a restart
         sensor = definitions.get_repository_def().get_sensor_def(self.name)
         with dg.build_sensor_context(
-            instance=self.instance, cursor=self.cursor, resources=build_resources(self.settings, CASE)
+            instance=self.instance, cursor=self.cursor, resources=build_resources(self.settings, self.case)
         ) as context:
             data = sensor.evaluate_tick(context)
         self.cursor = data.cursor
@@ -44,10 +45,9 @@ class Ticks:
         return [self.submit(definitions, sensor.job_name, request.tags) for request in fresh]
 
     def submit(self, definitions: dg.Definitions, job: str, tags: dict[str, str]) -> dg.DagsterRun:
-        run_tags = {**tags, "dagster/sensor_name": self.name}
-        return self.instance.create_run_for_job(
-            definitions.resolve_job_def(job), tags=run_tags, status=dg.DagsterRunStatus.NOT_STARTED
-        )
+        job_def = definitions.resolve_job_def(job)  # whose tags every run gets, whoever submits it
+        run_tags = {**job_def.run_tags, **tags, "dagster/sensor_name": self.name}
+        return self.instance.create_run_for_job(job_def, tags=run_tags, status=dg.DagsterRunStatus.NOT_STARTED)
 
 
 @pytest.fixture
@@ -188,6 +188,16 @@ def test_no_retraining_beside_another_that_a_person_started(instance: dg.Dagster
     assert ticks.tick() == []
     end(instance, own, "canceled")
     assert len(ticks.tick()) == 1
+
+
+def test_another_use_cases_retraining_keeps_none_from_its_own(instance: dg.DagsterInstance, settings: Settings) -> None:
+    """Jobs of two code locations have the same names, whether a sensor or a person started them."""
+    other = Ticks(instance, settings, "new_equipment_classes", CASE.model_copy(update={"name": "other"}))
+    started = other.submit(build_defs(settings, other.case), RETRAIN_DETECTOR, {})
+    assert started.tags["mlops/use_case"] == "other"
+    write_classes(settings, battery=12)
+    (run,) = Ticks(instance, settings, "new_equipment_classes").tick()
+    assert run.tags["mlops/use_case"] == "case"
 
 
 def test_a_failed_retraining_is_asked_for_under_the_next_attempt(
