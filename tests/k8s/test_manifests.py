@@ -44,16 +44,16 @@ def test_valid_for_two_versions_of_kubernetes(overlay: str, version: str, tmp_pa
     assert {
         doc["kind"] for doc in docs if "k8s.io" not in doc["apiVersion"] and "." in doc["apiVersion"]
     } == NOT_VALIDATED
-    assert _validate([doc for doc in docs if doc["kind"] not in NOT_VALIDATED], version, tmp_path) == ""
+    assert validate([doc for doc in docs if doc["kind"] not in NOT_VALIDATED], version, tmp_path) == ""
 
 
 def test_the_validation_would_find_a_misspelt_field(tmp_path: Path) -> None:
     docs = copy.deepcopy(rendered("dev"))
     named(docs, "Deployment", "dagster-daemon")["spec"]["replicass"] = 1
-    assert "replicass" in _validate(docs, VERSIONS[0], tmp_path)
+    assert "replicass" in validate(docs, VERSIONS[0], tmp_path)
 
 
-def _validate(docs: list[Doc], version: str, folder: Path) -> str:
+def validate(docs: list[Doc], version: str, folder: Path) -> str:
     file = folder / "rendered.yaml"
     file.write_text(yaml.safe_dump_all(docs))
     command = [tool("kubernetes-validate"), "-k", version, "--strict", "--quiet", str(file)]
