@@ -16,7 +16,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 MLFLOW_PORT ?= 5000
 export MLOPS_MLFLOW_UI ?= http://127.0.0.1:$(MLFLOW_PORT)
 
-.PHONY: help setup home demo ui mlflow base-weights test test-slow test-gpu check format validate lock image-locks image-env bench clean
+.PHONY: help setup home demo ui mlflow base-weights test test-slow test-gpu check check-tools tool-locks format validate lock image-locks image-env bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -57,7 +57,7 @@ mlflow: home ## MLflow's web page with every training, on http://127.0.0.1:5000,
 base-weights: setup ## make the bundled base weights anew: about an hour on 2 cores, minutes on a GPU (BASE="--device 0")
 	$(BIN)/python -m pretraining $(BASE)
 
-test: setup ## the default test suite
+test: setup check-tools ## the default test suite
 	$(BIN)/python -m pytest -m "not slow and not gpu"
 
 test-slow: setup ## tests that take minutes
@@ -66,10 +66,17 @@ test-slow: setup ## tests that take minutes
 test-gpu: setup ## tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu
 
-check: setup ## format, lint, types, security
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
+check: setup check-tools ## format, lint, types, security, or one of them: make check ONLY=secrets
+	$(BIN)/python -m scripts.checks $(ONLY)
+
+# Environments of their own, so that what they pin never meets the project's packages; checkov's pins conflict even with theirs.
+.tools/%/.ready: requirements-%.lock | $(UV)
+	@[ -x .tools/$*/bin/python ] || $(UV) venv -q -p $$($(PYTHON) -c 'import sys; print(sys.executable)') .tools/$*
+	$(UV) pip sync -q -p .tools/$*/bin/python --require-hashes $<
+	@touch $@
+
+check-tools: .tools/check/.ready .tools/policy/.ready ## what `make check` runs beside ruff and mypy
+	@ln -sf ../../policy/bin/checkov .tools/check/bin/checkov
 
 format: setup ## mends what `make check` can mend
 	$(BIN)/ruff format .
@@ -86,11 +93,16 @@ lock: $(UV) ## pins the requirements anew
 	$(UV) pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade -o requirements.lock
 	$(MAKE) image-locks
 
-IMAGE_LOCK := --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate --generate-hashes -c requirements.lock
+IMAGE_LOCK := --python-version 3.11 --python-platform x86_64-manylinux_2_36 --only-binary :all: --no-emit-index-url --no-header --no-annotate --generate-hashes -c requirements.lock
 image-locks: $(UV) ## pins what the container images install, to the versions of requirements.lock
 	$(UV) pip compile -q pyproject.toml --extra k8s --extra server --extra serve $(IMAGE_LOCK) -o k8s/images/requirements-cpu.lock
 	$(UV) pip compile -q pyproject.toml --extra k8s --extra train $(IMAGE_LOCK) -o k8s/images/requirements-gpu.lock
 	echo uv | $(UV) pip compile -q - $(IMAGE_LOCK) -o k8s/images/requirements-uv.lock
+
+tool-locks: $(UV) ## pins the tools of `make check` anew
+	for set in check policy; do \
+	  $(UV) pip compile -q requirements-$$set.in --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate --generate-hashes --upgrade -o requirements-$$set.lock; \
+	done
 
 image-env: setup ## the images' environments, by the Dockerfiles' own steps, under .tools/images
 	$(BIN)/python -m rehearsal.images cpu gpu
