@@ -36,6 +36,7 @@ from rehearsal.cluster.store import Store
 
 T = TypeVar("T")
 _STOP_SECONDS = 30.0
+_LAST_ANSWERS_SECONDS = 0.3
 
 
 class ClusterError(RuntimeError):
@@ -145,7 +146,7 @@ class Cluster:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
         self._make_parts(certificate)
-        self._runner = web.AppRunner(self._api.application(), access_log=None)
+        self._runner = web.AppRunner(self._api.application(), access_log=None, shutdown_timeout=_LAST_ANSWERS_SECONDS)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.settings.port, ssl_context=context)
         await site.start()
@@ -184,6 +185,10 @@ class Cluster:
         await self._kubelet.close()
         await self._runner.shutdown()
         await self._runner.cleanup()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:  # watches and hung calls
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _tick(self) -> None:
         while True:

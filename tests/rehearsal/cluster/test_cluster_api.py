@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from conftest import NAMESPACE, Api, eventually  # type: ignore[import-not-found]
+from cluster_support import NAMESPACE, Api, eventually, settings_of
 from kubernetes import watch
 from kubernetes.client.rest import ApiException
 from urllib3.exceptions import HTTPError
@@ -198,8 +198,6 @@ def test_a_call_that_hangs_ends_with_the_clients_timeout(api: Api, cluster: Clus
 
 
 def test_without_a_token_nobody_enters_and_rights_come_from_roles(tmp_path_factory: pytest.TempPathFactory) -> None:
-    from conftest import settings_of
-
     role = {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "Role",
