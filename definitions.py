@@ -38,6 +38,7 @@ from resources.output_folder import OutputFolder
 from resources.photo_store import PhotoStore
 from resources.settings import Settings, load_settings
 from resources.tables import ParquetTables, Tables
+from sensors.component_changed import component_changed
 from sensors.new_equipment_classes import new_equipment_classes
 from sensors.new_labels import new_labels
 from sensors.run_failures import run_end_sensors
@@ -76,6 +77,7 @@ def build_defs(
         sensors=[
             new_labels(use_case, settings.sensor_interval),
             new_equipment_classes(use_case, settings.sensor_interval),
+            component_changed(use_case, jobs, settings.sensor_interval),
             *run_end_sensors(use_case.name, tracking_uri, settings.sensor_interval),
             automation_sensor(settings.sensor_interval, as_backfills=settings.profile == "k8s"),
         ],

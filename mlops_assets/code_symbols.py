@@ -18,7 +18,9 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 PACKAGE = "mlops_assets"
 PRESENTATION = frozenset({"mlops_assets.metadata", "mlops_assets.progress", "mlops_assets.catalog.samples"})
-ORCHESTRATION = frozenset({"dagster", "resources", "sensors", "mlops_assets.code_versions", "mlops_assets.compute"})
+ORCHESTRATION = frozenset(
+    {"dagster", "resources", "sensors", "mlops_assets.code_versions", "mlops_assets.compute", "mlops_assets.lineage"}
+)
 
 
 @dataclass(frozen=True, order=True)

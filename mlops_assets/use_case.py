@@ -113,6 +113,15 @@ class InventoryRules(_Section):
     default_threshold: Fraction = 0.35
 
 
+class ComponentRules(_Section):
+    """What costs too much to be made again by itself when its code changes; it goes stale, and a person decides."""
+
+    retrain: bool = Field(False, description="train anew when the code from splits to promotion changes")
+    ingest_photos_again: bool = Field(
+        False, description="take all days' photos in again when the code of intake changes"
+    )
+
+
 class UseCase(_Section):
     """One catalogue: what is looked for, since when, and how strict."""
 
@@ -129,6 +138,7 @@ class UseCase(_Section):
     training: TrainingRules = TrainingRules()
     promotion: PromotionRules = PromotionRules()
     inventory: InventoryRules = InventoryRules()
+    component_changes: ComponentRules = ComponentRules()
 
     @field_validator("timezone")
     @classmethod

@@ -18,6 +18,9 @@ from resources.locations import location
 
 Schemas = Mapping[str, Mapping[str, pl.DataType]]
 
+CODE_VERSION, RUN_ID = "dagster/code_version", "dagster/run_id"
+"""In the Parquet metadata of every asset's table: what it was made by, also for who has only the file."""
+
 
 class SchemaError(ValueError):
     """A table does not have the columns that are declared for it."""
@@ -44,10 +47,10 @@ def conform(frame: pl.DataFrame, name: str, schemas: Schemas) -> pl.DataFrame:
     return frame.select(list(declared))
 
 
-def write_parquet(frame: pl.DataFrame, path: UPath) -> None:
-    """Write a table so that a reader sees the old file or the new one, never a part."""
+def write_parquet(frame: pl.DataFrame, path: UPath, made_by: Mapping[str, str] | None = None) -> None:
+    """Write a table so that a reader sees the old file or the new one, never a part; `made_by` stays with it."""
     buffer = io.BytesIO()
-    frame.write_parquet(buffer, compression="zstd")
+    frame.write_parquet(buffer, compression="zstd", metadata=dict(made_by or {}))
     write_atomically(path, buffer.getvalue())
 
 
@@ -88,7 +91,8 @@ class ParquetTables(dg.UPathIOManager):
 
     def dump_to_path(self, context: dg.OutputContext, obj: pl.DataFrame, path: UPath) -> None:
         """Check the columns and write the file."""
-        write_parquet(conform(obj, context.asset_key.path[-1], self._schemas), path)
+        made_by = {RUN_ID: context.run_id, CODE_VERSION: context.asset_spec.code_version or ""}
+        write_parquet(conform(obj, context.asset_key.path[-1], self._schemas), path, made_by)
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> pl.DataFrame:
         """Read one file."""
@@ -118,6 +122,18 @@ class Tables(dg.ConfigurableResource):  # type: ignore[type-arg]
         """The table's last version, or an empty frame of its schema where there is none yet."""
         path = self._path(name, partition)
         return _read(path) if path.exists() else pl.DataFrame(schema=dict(schema))
+
+    def made_by(self, name: str, partition: str | None = None) -> dict[str, str]:
+        """Run and code version of a table's last version; empty where there is none."""
+        path = self._path(name, partition)
+        return pl.read_parquet_metadata(io.BytesIO(path.read_bytes())) if path.exists() else {}
+
+    def read_if_made_by(
+        self, code_version: str | None, name: str, schema: Mapping[str, pl.DataType], partition: str
+    ) -> pl.DataFrame:
+        """As `read`, but empty where other code made the table: what it holds must be made anew, not be built on."""
+        same = self.made_by(name, partition).get(CODE_VERSION) == code_version
+        return self.read(name, schema, partition) if same else pl.DataFrame(schema=dict(schema))
 
     def read_days(self, name: str, schema: Mapping[str, pl.DataType], before: str | None = None) -> pl.DataFrame:
         """All days of a table as one frame with a column `day`, or the days before one (ISO date)."""

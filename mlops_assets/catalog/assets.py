@@ -18,6 +18,7 @@ from mlops_assets.compute import CPU_BATCH, CPU_LIGHT, RETRY
 from mlops_assets.detector import files
 from mlops_assets.detector.champion import Champion, latest_champion
 from mlops_assets.detector.charts import annotate
+from mlops_assets.lineage import own_code_version
 from mlops_assets.metadata import counts, photo, preview
 from mlops_assets.partitions import DAYS
 from mlops_assets.photos.lookup import photos_of_visits
@@ -52,7 +53,7 @@ def detections(
     champion = latest_champion(tables)
     found = detect_day(
         clean_photos,
-        previous=tables.read("detections", DETECTIONS, context.partition_key),
+        previous=tables.read_if_made_by(own_code_version(context), "detections", DETECTIONS, context.partition_key),
         champion=champion,
         download=lambda champion: model_registry.download(
             champion.version, files.ONNX, Path(machine.scratch) / "models", champion.export_sha256

@@ -4,6 +4,7 @@ import dagster as dg
 import polars as pl
 
 from mlops_assets.compute import CPU_BATCH, RETRY
+from mlops_assets.lineage import own_code_version
 from mlops_assets.metadata import counts, photo, preview
 from mlops_assets.partitions import DAYS
 from mlops_assets.photos.cleaning import clean_day
@@ -14,7 +15,7 @@ from mlops_assets.progress import logged_progress
 from mlops_assets.use_case import UseCase
 from resources.machine import Machine
 from resources.photo_store import PhotoStore
-from resources.tables import Tables
+from resources.tables import CODE_VERSION, Tables
 
 
 @dg.asset(
@@ -44,6 +45,7 @@ def raw_photos(
         first_day=use_case.start,
         progress=logged_progress(context.log, "photos taken in"),
         workers=machine.threads,
+        read_again=tables.made_by("raw_photos", day).get(CODE_VERSION) != own_code_version(context),
     )
     quarantined = ledger.filter(pl.col("status") == "quarantined").select("landing_uri", "reason", "remedy")
     outside = photo_store.misplaced() + [d for d in photo_store.list_days() if d < use_case.start.isoformat()]
@@ -83,7 +85,7 @@ def clean_photos(
     photos = clean_day(
         photo_store,
         raw_photos,
-        previous=tables.read("clean_photos", CLEAN_PHOTOS, day),
+        previous=tables.read_if_made_by(own_code_version(context), "clean_photos", CLEAN_PHOTOS, day),
         recent=recent.select("photo_id", "enclosure_id", "perceptual_hash"),
         rules=use_case.quality,
         progress=logged_progress(context.log, "photos cleaned"),

@@ -49,12 +49,12 @@ def ingest_day(
     first_day: dt.date,
     progress: Progress | None = None,
     workers: int | None = None,
+    read_again: bool = False,
 ) -> pl.DataFrame:
     """Bring a day's landing into the store and write its ledger.
 
     A file whose URI and etag stand in `previous` is not read again; duplicates are resolved anew over all. Rows of
-    `previous` whose file is no longer listed stay. To have refused files looked at again (after a rule or the code
-    has changed), leave their rows out of `previous`.
+    `previous` whose file is no longer listed stay.
 
     Args:
         store: Landing zone and store.
@@ -66,6 +66,7 @@ def ingest_day(
         first_day: Start of the use case; what landed for an earlier day is quarantined.
         progress: Called after each file that was read.
         workers: Threads; as many as there are cores where None.
+        read_again: Read every listed file, also those that `previous` holds: a rule or the code has changed.
 
     Returns:
         RAW_PHOTOS by landing_uri, one row a landed file that is not the sidecar of a photo.
@@ -75,7 +76,7 @@ def ingest_day(
     """
     files = store.list_day(day)
     known = previous.filter(pl.col("photo_id").is_not_null()).select("landing_uri", "etag")
-    reusable = set(known.iter_rows())
+    reusable = set() if read_again else set(known.iter_rows())
     rows: list[Row] = []
     to_read: list[tuple[LandedPhoto, Place]] = []
     reused: list[str] = []
