@@ -229,7 +229,8 @@ def context_files(context: Path) -> set[str]:
 
     lines = (context / ".dockerignore").read_text(encoding="utf-8").splitlines()
     patterns = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    return {path for path in exclude_paths(str(context), patterns) if (context / path).is_file()}
+    found = {path for path in exclude_paths(str(context), patterns) if (context / path).is_file()}
+    return found - {".dockerignore"}  # the builder gets it in any case, COPY does not
 
 
 def _keep_only(folder: Path, kept: set[Path]) -> None:

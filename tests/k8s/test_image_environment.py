@@ -42,7 +42,7 @@ CASE = {
     "training": {"image_size": 192, "epochs": 6, "batch": 4, "close_mosaic": 0, "mosaic": 0.0},
     "inventory": {"default_threshold": 0.05},
     # Shows that the path works, not that the detector is good: no floor, any fall allowed.
-    "promotion": {"floor_ap50": 0.0, "tolerance": 1.0, "max_class_fall": 1.0, "bootstrap_samples": 50},
+    "promotion": {"floor_ap50": 0.0, "tolerance": 1.0, "max_class_fall": 1.0, "bootstrap_samples": 100},
 }
 
 
