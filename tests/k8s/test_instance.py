@@ -9,12 +9,12 @@ import pytest
 import yaml
 from dagster._core.errors import DagsterInvalidConfigError
 from dagster._core.instance.config import dagster_instance_config
-from pod_rules import references, violations
 from rendering import K8S, OVERLAYS, PROJECT, Doc, deployed, named, of_kind, pods
 from step_pods import run_job, step_jobs
 from test_manifests import VERSIONS, external_secrets, validate
 
 from mlops_assets.compute_overrides import Compute, parse_compute
+from rehearsal.pod_rules import references, violations
 from rehearsal.postgresql import running_postgresql
 from resources.settings import Settings, load_settings
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from pod_rules import containers, references, secret_keys, violations
 from rendering import (
     COMPONENTS,
     DIGEST,
@@ -23,6 +22,8 @@ from rendering import (
     rendered,
     tool,
 )
+
+from rehearsal.pod_rules import containers, references, secret_keys, violations
 
 NAMESPACE = "enclosure-catalog"
 VERSIONS = ["1.31", "1.34"]
