@@ -58,7 +58,7 @@ base-weights: setup ## make the bundled base weights anew: about an hour on 2 co
 	$(BIN)/python -m pretraining $(BASE)
 
 test: setup check-tools ## the default test suite
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -m "not slow and not gpu" $(addprefix --ignore=,$(CHECKED))
 
 test-slow: setup ## tests that take minutes
 	$(BIN)/python -m pytest -m "slow and not gpu" -o faulthandler_timeout=0
@@ -68,6 +68,9 @@ test-gpu: setup ## tests that need a CUDA device
 
 check: setup check-tools ## format, lint, types, security, or one of them: make check ONLY=secrets
 	$(BIN)/python -m scripts.checks $(ONLY)
+
+# Tests that `make check` runs: rendered manifests against schemas and policies.
+CHECKED := tests/k8s/test_manifests.py tests/k8s/test_policies.py
 
 # Environments of their own, so that what they pin never meets the project's packages; checkov's pins conflict even with theirs.
 .tools/%/.ready: requirements-%.lock | $(UV)

@@ -10,8 +10,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / ".tools" / "check" / "bin"
 WORKFLOWS = ".github/workflows"
+ACTIONS = ".github/actions/*/action.yaml"
 DEPENDABOT = ".github/dependabot.yml"
-MANIFEST_TESTS: tuple[str, ...] = ()
+MANIFEST_TESTS = ("tests/k8s/test_manifests.py", "tests/k8s/test_policies.py")
 """Tests that belong here and not to `make test`: rendered manifests against the Kubernetes schemas and policies."""
 
 
@@ -34,9 +35,8 @@ def checks() -> list[Check]:
     tool = {name: str(TOOLS / name) for name in ("actionlint", "bandit", "check-jsonschema", "hadolint", "shellcheck")}
     source = [path for path in files("*.py") if not path.startswith("tests/")]
     workflows = required(f"{WORKFLOWS}/*.yaml", f"{WORKFLOWS}/*.yml")
-    manifests = [[*own, "pytest", "-q", *MANIFEST_TESTS]] if MANIFEST_TESTS else []
-    found = [
-        Check("manifests", manifests),
+    return [
+        Check("manifests", [[*own, "pytest", "-q", *MANIFEST_TESTS]]),
         Check("mypy", [[*own, "mypy"]]),
         Check("secrets", [[str(TOOLS / "python"), "-m", "scripts.checks.secret_scan"]], says=True),
         Check("audit", [[*own, "scripts.checks.audit"]], says=True),
@@ -46,6 +46,7 @@ def checks() -> list[Check]:
             "workflows",
             [
                 [tool["check-jsonschema"], "--builtin-schema", "vendor.github-workflows", *workflows],
+                [tool["check-jsonschema"], "--builtin-schema", "vendor.github-actions", *required(ACTIONS)],
                 [tool["check-jsonschema"], "--builtin-schema", "vendor.dependabot", DEPENDABOT],
                 [tool["actionlint"], *workflows],
                 [str(TOOLS / "zizmor"), "--offline", "--quiet", "--no-progress", "--persona", "pedantic", ".github"],
@@ -57,7 +58,6 @@ def checks() -> list[Check]:
         ),
         Check("shell", [[tool["shellcheck"], "--enable", "all", *required(".ci/run", "*.sh")]]),
     ]
-    return [check for check in found if check.commands]
 
 
 def files(*patterns: str) -> list[str]:
