@@ -25,14 +25,14 @@ def clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-def contents(chapters: Sequence[Chapter], *, again: bool) -> str:
-    """What will happen and how long it takes, a line a chapter."""
+def contents(chapters: Sequence[Chapter], *, again: bool, command: str = "make demo") -> str:
+    """What will happen and how long it takes, a line a chapter; `command` is what the reader has started."""
     told = "the story was told before, so nothing is trained" if again else "the first time"
     lines = [f"What happens now, and about how long it takes on two cores ({told}):"]
     lines += [
         f"  {number}. {chapter.title} ({clock(_seconds(chapter, again))})" for number, chapter in enumerate(chapters, 1)
     ]
-    return "\n".join([*lines, "Lines start with minutes and seconds since `make demo`."])
+    return "\n".join([*lines, f"Lines start with minutes and seconds since `{command}`."])
 
 
 def heading(chapters: Sequence[Chapter], chapter: Chapter, *, again: bool) -> str:

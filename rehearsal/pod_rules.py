@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kubernetes.utils.quantity import parse_quantity
-
 TOKEN_ACCOUNTS = {"dagster-webserver", "dagster-daemon", "dagster-run"}
 """Accounts that talk to the Kubernetes API; no other pod gets a token."""
 
@@ -120,6 +118,8 @@ def _security(own: Spec, pod: Spec) -> Iterator[str]:
 
 
 def _resources(resources: Spec) -> Iterator[str]:
+    from kubernetes.utils.quantity import parse_quantity
+
     requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
     for amount in ("cpu", "memory"):
         if amount not in requests or amount not in limits:

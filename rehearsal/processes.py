@@ -102,7 +102,9 @@ def running(command: Command, folder: Path) -> Iterator[Service]:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C reaches us alone, and we end services in order
-            **({"user": command.user, "group": command.user, "extra_groups": []} if command.user else {}),
+            user=command.user,
+            group=command.user,
+            extra_groups=[] if command.user else None,
         )
         service = Service(command.name, process, log)
         record = folder / f"{command.name}.pid"
