@@ -122,14 +122,28 @@ def end_left_over(folder: Path) -> list[str]:
     ended = []
     for record in sorted(folder.glob("*.pid")):
         known = json.loads(record.read_text())
-        with suppress(psutil.NoSuchProcess):
-            process = psutil.Process(known["pid"])
-            if abs(process.create_time() - known["started"]) < 0.1:  # else the pid is somebody else's by now
-                _kill_session(known["pid"])
-                psutil.wait_procs([process], timeout=STOP_SECONDS)
-                ended.append(record.stem)
+        if _is_ours(known["pid"], known["started"]) and _kill_session(known["pid"]):
+            ended.append(record.stem)
         record.unlink()
     return ended
+
+
+def session_members(leader: int) -> list[psutil.Process]:
+    """Processes of a session that still run."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(ProcessLookupError, psutil.NoSuchProcess):
+            if os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def _is_ours(leader: int, started: float) -> bool:
+    """Whether a session is the one of that record: a pid is used again only when nobody is left in its session."""
+    try:
+        return bool(abs(psutil.Process(leader).create_time() - started) < 0.1)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _wait(service: Service, command: Command) -> None:
@@ -156,7 +170,16 @@ def _end(process: "subprocess.Popen[bytes]", stop_signal: signal.Signals) -> Non
     _kill_session(process.pid)
 
 
-def _kill_session(leader: int) -> None:
-    """Kill what a service left behind of its own session, which no process of ours is in."""
-    with suppress(ProcessLookupError):
-        os.killpg(leader, signal.SIGKILL)
+def _kill_session(leader: int) -> int:
+    """Kill what a service left behind of its own session, which no process of ours is in; how many there were."""
+    deadline = time.monotonic() + STOP_SECONDS
+    count = 0
+    while members := session_members(leader):
+        count = max(count, len(members))
+        for process in members:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        if time.monotonic() > deadline:
+            raise ServiceError(f"Processes {[process.pid for process in members]} cannot be ended")
+        time.sleep(0.05)
+    return count
