@@ -11,12 +11,11 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import yaml
+from pathlib import Path
 
 from scripts.ci import health
 from scripts.ci.kubectl import Kubectl, KubectlError, Manifest
-from scripts.ci.overlay import manifests
+from scripts.ci.overlay import ROOT, manifests
 
 NAMESPACE = "enclosure-catalog"
 RECORD = "deployed-release"
@@ -44,11 +43,12 @@ class Patience:
 
 
 class Deployer:
-    """Deploys onto one cluster."""
+    """Deploys onto one cluster what the commits of one repository say."""
 
-    def __init__(self, kubectl: Kubectl, patience: Patience) -> None:
+    def __init__(self, kubectl: Kubectl, patience: Patience, root: Path = ROOT) -> None:
         self.kubectl = kubectl
         self.patience = patience
+        self.root = root
 
     def deploy(self, release: Release) -> int:
         """0 if the release works; 1 if it does not and the one before is back, 2 if that is not either."""
@@ -81,7 +81,7 @@ class Deployer:
         return FAILED
 
     def _bring(self, release: Release, migrate: bool) -> None:
-        rendered = manifests(self.kubectl, release.revision, release.overlay, release.images)
+        rendered = manifests(self.kubectl, release.revision, release.overlay, release.images, self.root)
         changed = self.kubectl.apply(rendered, "foundation")
         if migrate:
             self._migrate(rendered)
@@ -113,7 +113,7 @@ class Deployer:
             "metadata": {"name": RECORD, "labels": {"app.kubernetes.io/part-of": NAMESPACE}},
             "data": {"release": json.dumps(content)},
         }
-        self.kubectl.run("apply", "-f", "-", given=yaml.safe_dump(record))
+        self.kubectl.put(record)
 
 
 def say(text: str) -> None:

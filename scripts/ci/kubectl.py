@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 Manifest = dict[str, Any]
 PHASE = "enclosure-catalog/phase"
 FORWARD_TIMEOUT_S = 30.0
@@ -43,7 +41,12 @@ class Kubectl:
     def apply(self, manifests: Sequence[Manifest], phase: str) -> list[str]:
         """Apply what carries a phase; one line an object, as `configmap/settings configured`."""
         chosen = [entry for entry in manifests if entry["metadata"].get("labels", {}).get(PHASE) == phase]
-        return self.run("apply", "-f", "-", given=yaml.safe_dump_all(chosen)).splitlines() if chosen else []
+        return self.put(*chosen) if chosen else []
+
+    def put(self, *objects: Manifest) -> list[str]:
+        """Apply objects; one line each."""
+        together = {"apiVersion": "v1", "kind": "List", "items": objects}
+        return self.run("apply", "-f", "-", given=json.dumps(together)).splitlines()
 
     def find(self, kind: str, name: str) -> Manifest | None:
         """An object of the cluster; None if there is none."""

@@ -32,15 +32,17 @@ def with_images(kustomization: Mapping[str, Any], images: Mapping[str, str]) -> 
     return {**kustomization, "images": list(entries.values())}
 
 
-def manifests(kubectl: Kubectl, revision: str, overlay: str, images: Mapping[str, str]) -> list[Manifest]:
+def manifests(
+    kubectl: Kubectl, revision: str, overlay: str, images: Mapping[str, str], root: Path = ROOT
+) -> list[Manifest]:
     """What an overlay of a commit is, rendered from git, whatever lies in the working tree."""
     with tempfile.TemporaryDirectory() as folder:
-        export(revision, Path(folder))
+        export(revision, Path(folder), root)
         place = Path(folder) / "k8s" / "overlays" / overlay
         file = place / "kustomization.yaml"
         file.write_text(yaml.safe_dump(with_images(yaml.safe_load(file.read_text()), images), sort_keys=False))
         rendered = kubectl.run("kustomize", str(place))
-    return [entry for entry in yaml.safe_load_all(rendered) if entry]
+    return [entry for entry in yaml.load_all(rendered, Loader=yaml.CSafeLoader) if entry]
 
 
 def export(revision: str, folder: Path, root: Path = ROOT) -> None:
