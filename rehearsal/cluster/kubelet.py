@@ -78,6 +78,7 @@ class Kubelet:
         self._running: dict[str, _Running] = {}
         self._pulled: set[tuple[str, str]] = set()
         self._callbacks = callbacks
+        self._closing = False
 
     def start(self, pod: Object, record: PodRecord) -> None:
         """Begin with a pod that was given a node."""
@@ -126,6 +127,7 @@ class Kubelet:
 
     async def close(self) -> None:
         """Kill everything."""
+        self._closing = True
         entries = list(self._running.values())
         for entry in entries:
             if entry.process is not None:
@@ -154,7 +156,7 @@ class Kubelet:
             Volumes(self._store, entry.folder, {}).remove()
 
     def _restarts(self, entry: _Running, code: int) -> bool:
-        if entry.pod["metadata"].get("deletionTimestamp") or (entry.verdict and entry.verdict.pod_reason):
+        if self._closing or entry.pod["metadata"].get("deletionTimestamp") or (entry.verdict and entry.verdict.pod_reason):
             return False
         policy = entry.pod["spec"].get("restartPolicy", "Always")
         return policy == "Always" or (policy == "OnFailure" and code != 0)
@@ -167,7 +169,7 @@ class Kubelet:
         process = await ContainerProcess.start(spec, entry.folder, self.log(entry.pod["metadata"]["name"]))
         entry.process = process
         entry.record.started = time.time()
-        if entry.pod["metadata"].get("deletionTimestamp"):
+        if self._closing or entry.pod["metadata"].get("deletionTimestamp"):
             process.kill()  # deleted while it started
         self._set(entry, pod_status.running(), "Running")
         self._store.event(entry.pod, "Normal", "Started", f"Started container {container['name']}")

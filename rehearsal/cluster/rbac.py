@@ -25,7 +25,7 @@ class Accounts:
         Raises:
             ApiError: 401, where the token is nobody's.
         """
-        shown = header.removeprefix("Bearer ")
+        shown = header.partition(" ")[2]  # the scheme is written Bearer by some, bearer by others
         for account, token in self._tokens.items():
             if secrets.compare_digest(token, shown):
                 return account
