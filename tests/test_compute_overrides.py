@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from definitions import build_defs
-from mlops_assets.compute_overrides import Compute, ComputeError, load_compute, merged, parse_compute, step_overrides
+from mlops_assets.compute_overrides import Compute, ComputeError, Override, load_compute, step_overrides
 from mlops_assets.use_case import UseCase
 from resources.settings import Settings
 
 CASE = UseCase.model_validate({"name": "case", "title": "Case", "start": "2026-10-01"})
 IMAGES = {"cpu": "c:1", "gpu": "g:1"}
+FIELDS_SET = ("cpu", "gpus", "node_selector", "shared_memory", "deadline_minutes")
 TRAINING, PAGES, DETECTIONS = "detector_weights", "catalog_pages", "detections"
 
 
@@ -165,10 +166,25 @@ def test_a_wrong_step_name_is_found_when_the_code_location_loads(tmp_path: Path)
         build_defs(Settings(profile="k8s", compute_file=path), CASE)
 
 
+def test_a_cluster_without_gpus_trains_on_any_node(steps: list[dg.AssetsDefinition]) -> None:
+    pod = pod_of(steps, TRAINING, Compute.model_validate({"profiles": {"gpu_train": {"gpus": 0}}}))
+    assert pod.containers[0].resources.limits["nvidia.com/gpu"] == "0"
+    assert (pod.node_selector, pod.tolerations) == (None, None)
+    assert [volume.name for volume in pod.volumes] == ["tmp"]
+    named = {"profiles": {"gpu_train": {"gpus": 0, "node_selector": {"disk": "fast"}}}}
+    assert pod_of(steps, TRAINING, Compute.model_validate(named)).node_selector == {"disk": "fast"}
+
+
+def test_one_file_serves_the_checks_of_every_use_case(steps: list[dg.AssetsDefinition]) -> None:
+    both = {"steps": {name: {"memory": {"limit": "9Gi"}} for name in ("case__raw_photos__checks", "other__x__checks")}}
+    (container,) = pod_of(steps, "case__raw_photos__checks", Compute.model_validate(both)).containers
+    assert container.resources.limits["memory"] == "9Gi"
+
+
 AMOUNTS = st.fixed_dictionaries(
     {}, optional={"request": st.sampled_from(["1", "500m"]), "limit": st.sampled_from(["2", "4"])}
 )
-OVERRIDES = st.fixed_dictionaries(
+FIELDS = st.fixed_dictionaries(
     {},
     optional={
         "cpu": AMOUNTS,
@@ -180,15 +196,16 @@ OVERRIDES = st.fixed_dictionaries(
 )
 
 
-@given(OVERRIDES, OVERRIDES)
+@given(FIELDS, FIELDS)
 def test_what_is_left_out_stays_and_what_is_said_last_holds(first: dict[str, Any], last: dict[str, Any]) -> None:
-    ours = [
-        parse_compute({"steps": {"s": each}}, "test").for_step("s", "cpu_light") for each in (first, last, first | last)
-    ]
-    both = merged(ours[0], ours[1])
-    assert merged(both, ours[1]) == both
-    for key in ("job_spec_config", "pod_spec_config"):
-        for name, value in ours[1][key].items():
-            assert both[key][name] == value or set(value.items()) <= set(both[key][name].items())
-    for name, value in ours[0]["job_spec_config"].items():
-        assert both["job_spec_config"][name] == ours[1]["job_spec_config"].get(name, value)
+    base, over = Override(**first), Override(**last)
+    both = over.over(base)
+    assert over.over(both).model_dump() == both.model_dump()
+    for name in FIELDS_SET:
+        expected = getattr(over if name in over.model_fields_set else base, name)
+        if name == "cpu":
+            assert both.cpu.limit == (over.cpu.limit or base.cpu.limit)
+            assert both.cpu.request == (over.cpu.request or base.cpu.request)
+        elif name in over.model_fields_set or over.gpus != 0:
+            assert getattr(both, name) == expected
+    assert Override().over(base).as_k8s_config() == base.as_k8s_config()
