@@ -86,8 +86,6 @@ def _train(labelled: Labelled, overrides: Mapping[str, Any]) -> _Outcome:
             manifest(labelled.dataset, labelled.class_map, "benchmark"),
             rules=with_overrides(labelled.use_case.training, overrides),
             machine=Machine(threads=THREADS, scratch=folder),
-            champion=None,
-            download=_nothing_to_download,
             read_photo=labelled.read_photo,
             folder=Path(folder),
             on_start=lambda parameters: print(f"  {parameters['started_from']}", flush=True),
@@ -106,7 +104,3 @@ def _train(labelled: Labelled, overrides: Mapping[str, Any]) -> _Outcome:
     ).filter(pl.col("class_id").is_null())
     row = figures.row(0, named=True)
     return _Outcome(row["ap50"], row["ap50_95"], candidate.seconds)
-
-
-def _nothing_to_download(version: str, name: str) -> Path:
-    raise RuntimeError(f"No champion here, yet {name} of version {version} was asked for")

@@ -95,6 +95,10 @@ class Candidate:
     seconds: float
 
 
+def _say_nothing(_fact: object) -> None:
+    return None
+
+
 def with_overrides(rules: TrainingRules, overrides: Mapping[str, Any]) -> TrainingRules:
     """The use case's settings with a deployment's or a run's put over them; epochs and rate count for retraining too.
 
@@ -115,13 +119,13 @@ def train_candidate(
     *,
     rules: TrainingRules,
     machine: TrainingMachine,
-    champion: ModelVersion | None,
-    download: Download,
     read_photo: Callable[[str], bytes],
     folder: Path,
-    on_start: Callable[[Mapping[str, Any]], None],
-    on_epoch: Callable[[EpochProgress], None],
+    champion: ModelVersion | None = None,
+    download: Download | None = None,
     other: OtherChampion | None = None,
+    on_start: Callable[[Mapping[str, Any]], None] = _say_nothing,
+    on_epoch: Callable[[EpochProgress], None] = _say_nothing,
 ) -> Candidate:
     """Train on a dataset, export the best epoch and hold the export against PyTorch on the test photos.
 
@@ -131,18 +135,21 @@ def train_candidate(
         manifest: Of the dataset; kept with the model, so that promotion can see what it was trained on.
         rules: Settings of this training.
         machine: Device, threads and first weights.
-        champion: Training goes on from it, if there is one.
-        download: Brings the champion's weights.
         read_photo: Bytes of a normalised photo.
         folder: Scratch folder of the use case; the exported dataset stays there for the next training.
+        champion: Training goes on from it, if there is one.
+        download: Brings the champion's weights.
+        other: Champion of the use case that a first training is to start from.
         on_start: Called with what this training is, before it starts.
         on_epoch: Called after every epoch.
-        other: Champion of the use case that a first training is to start from.
 
     Raises:
+        ValueError: A champion, and nothing that brings its weights.
         TrainingError: See `training.train`.
         WeightsError: The starting weights are missing, broken or not what they should be.
     """
+    if champion is not None and download is None:
+        raise ValueError("Going on from a champion needs `download`, which brings its weights")
     class_ids = sorted(class_map)
     name = f"{str(manifest['fingerprint'])[:16]}-{rules.image_size}"
     data_yaml = export_yolo(
@@ -153,7 +160,7 @@ def train_candidate(
         image_size=rules.image_size,
         workers=machine.threads,
     )
-    weights = download(champion.version, files.WEIGHTS) if champion else None
+    weights = download(champion.version, files.WEIGHTS) if champion and download else None
     start = starting_point(
         _user_weights(machine, folder, needed=champion is None and (other is None or other.weights is None)),
         weights,
