@@ -156,7 +156,11 @@ class Kubelet:
             Volumes(self._store, entry.folder, {}).remove()
 
     def _restarts(self, entry: _Running, code: int) -> bool:
-        if self._closing or entry.pod["metadata"].get("deletionTimestamp") or (entry.verdict and entry.verdict.pod_reason):
+        if (
+            self._closing
+            or entry.pod["metadata"].get("deletionTimestamp")
+            or (entry.verdict and entry.verdict.pod_reason)
+        ):
             return False
         policy = entry.pod["spec"].get("restartPolicy", "Always")
         return policy == "Always" or (policy == "OnFailure" and code != 0)
@@ -231,6 +235,7 @@ class Kubelet:
             if time.monotonic() - measured >= self._timing.memory_watch:
                 measured = time.monotonic()
                 held = process.measure()
+                entry.record.peak_memory = max(entry.record.peak_memory, process.peak_memory)
                 if most is not None and held > most:
                     self._out_of_memory(entry, process)
             entry.record.first_line = entry.record.first_line or process.first_line

@@ -14,7 +14,7 @@ from rehearsal.faults.deployment import deployed
 from rehearsal.faults.scenarios import SCENARIOS, Scenario
 from rehearsal.faults.trial import Outcome, Trial
 
-AT_ONCE = 8
+AT_ONCE = 5
 """Scenarios that run at the same time: each is a run with up to two pods that start."""
 
 
@@ -33,6 +33,7 @@ def try_all(scenarios: Sequence[Scenario], folder: Path, logs: Path | None = Non
                     logs.mkdir(parents=True, exist_ok=True)
                     (logs / f"fault-{trial.scenario.name}.log").write_text(trial.log())
             time.sleep(0.5)
+        deployment.cluster.write_records(folder / "pods.jsonl")
     return [outcomes[each.name] for each in scenarios]
 
 

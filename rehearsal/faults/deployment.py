@@ -31,8 +31,8 @@ LOCATION = "faults"
 START_SECONDS = 120.0
 SHORTER: Mapping[str, Mapping[str, Any]] = {
     "run_monitoring": {
-        "start_timeout_seconds": 40,
-        "cancel_timeout_seconds": 40,
+        "start_timeout_seconds": 60,
+        "cancel_timeout_seconds": 60,
         "poll_interval_seconds": 5,
         "free_slots_after_run_end_seconds": 20,
     },

@@ -11,7 +11,7 @@ import dagster as dg
 from mlops_assets.compute import CPU_LIGHT
 from mlops_assets.compute_overrides import parse_compute
 from mlops_assets.k8s_executor import k8s_executor
-from rehearsal.faults.scenarios import DEADLINE_SECONDS, SCENARIOS, WORKING
+from rehearsal.faults.scenarios import SCENARIOS, WORKING
 
 HOLD_TAG = "faults/hold"
 """Seconds that the first asset takes at its first attempt in the first run of its group."""
@@ -35,9 +35,8 @@ def second() -> dg.MaterializeResult[None]:
 
 
 def _executor() -> dg.ExecutorDefinition:
-    deadline = {"k8s": {"job_spec_config": {"active_deadline_seconds": DEADLINE_SECONDS}}}
-    compute = parse_compute({"profiles": {"cpu_light": deadline}}, "the fault table")
-    return k8s_executor([first, second], {"cpu": IMAGE, "gpu": IMAGE}, compute, "dagster-step")
+    nothing = parse_compute({}, "the fault table")
+    return k8s_executor([first, second], {"cpu": IMAGE, "gpu": IMAGE}, nothing, "dagster-step")
 
 
 defs = dg.Definitions(

@@ -9,8 +9,6 @@ from rehearsal.cluster.faults import ApiFault, PodFault, Selector
 Fault = PodFault | ApiFault
 WORKING = "the step is at work"
 """What the first asset prints when it has begun."""
-DEADLINE_SECONDS = 30
-"""Of every step."""
 VICTIM = "victim"
 """Label of the nodes that are lost; its value is the scenario."""
 ONCE: Mapping[str, int] = {"first": 1, "second": 1}
@@ -33,6 +31,7 @@ class Scenario:
         act: What a person does once the first asset works.
         own_node: Whose pod runs on a node of its own.
         fast: Whether it belongs to the default test suite.
+        deadline: Of the first asset's pods, seconds.
         seconds: The longest that it may take.
     """
 
@@ -48,7 +47,8 @@ class Scenario:
     act: Literal["", "cancel"] = ""
     own_node: Literal["", "run", "step"] = ""
     fast: bool = False
-    seconds: float = 240.0
+    deadline: int = 120
+    seconds: float = 400.0
 
 
 def _step(kind: Any, **more: Any) -> Callable[[str], Sequence[Fault]]:
@@ -111,6 +111,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         cause="failed health check: Discovered failed Kubernetes job",
         attempts=2,
         hold=600,
+        deadline=40,
     ),
     Scenario(
         "step_image_for_a_moment",
@@ -125,6 +126,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         cause="failed health check: Discovered failed Kubernetes job",
         attempts=3,
         materialised={"first": 0, "second": 0},
+        deadline=25,
     ),
     Scenario(
         "run_image_once",
@@ -177,7 +179,6 @@ SCENARIOS: tuple[Scenario, ...] = (
         "API answers 500 for 15 s to health checks of a step",
         _api(500, "get", "jobs/status", "step_worker", count=None, seconds=15),
         hold=35,
-        seconds=200,
     ),
     Scenario(
         "step_health_reset",

@@ -14,7 +14,7 @@ from dagster._core.storage.tags import ROOT_RUN_ID_TAG, WILL_RETRY_TAG
 from rehearsal.cluster.objects import finished
 from rehearsal.cluster.records import PodRecord
 from rehearsal.faults.deployment import LOCATION, Deployment, on_own_node
-from rehearsal.faults.scenarios import DEADLINE_SECONDS, WORKING, Scenario
+from rehearsal.faults.scenarios import WORKING, Scenario
 
 HOLD_TAG = "faults/hold"
 CLEAN_SECONDS = 45.0
@@ -93,7 +93,7 @@ class Trial:
             seen.wrong.append(f"{len(firsts)} pods of the first asset instead of {scenario.attempts}")
         seen.wrong += self._judge_materialisations(entries)
         seen.wrong += [f"left behind: {thing}" for thing in self._left()]
-        hung = [record for record in records if record.op and record.seconds > DEADLINE_SECONDS + SLACK_SECONDS]
+        hung = [record for record in records if record.op and record.seconds > scenario.deadline + SLACK_SECONDS]
         seen.wrong += [f"{record.pod} ran {record.seconds:.0f} s, beyond its deadline" for record in hung]
         told = "\n".join(_told(entry) for entry in entries)
         if scenario.cause and not re.search(scenario.cause, told):
@@ -109,12 +109,12 @@ class Trial:
     def _launch(self) -> str:
         scenario = self.scenario
         tags: dict[str, Any] = {HOLD_TAG: str(scenario.hold)}
-        config: dict[str, Any] = {}
         if scenario.own_node == "run":
             tags["dagster-k8s/config"] = json.dumps({"pod_spec_config": on_own_node(scenario)})
+        step: dict[str, Any] = {"job_spec_config": {"active_deadline_seconds": scenario.deadline}}
         if scenario.own_node == "step":
-            step = {"k8s": {"pod_spec_config": on_own_node(scenario)}}
-            config = {"execution": {"config": {"steps": {"first": step}}}}
+            step["pod_spec_config"] = on_own_node(scenario)
+        config = {"execution": {"config": {"steps": {"first": {"k8s": step}}}}}
         selector = {
             "repositoryLocationName": LOCATION,
             "repositoryName": "__repository__",
