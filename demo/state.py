@@ -57,7 +57,7 @@ class State:
 
     def has_learnt(self) -> bool:
         """Whether every dropped label is taken in, every active class decided on and every day looked at."""
-        return self._labels_imported() and self._classes_decided() and self._catalogue_follows()
+        return self._labels_imported() and self._classes_decided() and self.catalogue_follows()
 
     def last_decision(self) -> str:
         """The promotion's outcome in a sentence."""
@@ -69,6 +69,16 @@ class State:
             return f"Version {last['model_version']} is the champion"
         failed = "; ".join(reason for reason in last["reasons"] if "failed" in reason)
         return f"Version {last['model_version']} was refused ({failed}); champion: {last['champion_version'] or 'none'}"
+
+    def catalogue_follows(self) -> bool:
+        """Whether every day was looked at with the champion, and the catalogue was written after that."""
+        champion = self.champion()
+        if champion is None:
+            return True  # refused: there is nothing to look with, which the summary says
+        found = self.tables.read_days("detections", DETECTIONS)
+        current = set(found["model_version"]) == {champion.version}
+        looked_at = max(self.materialized_at("detections", day) for day in found["day"].unique()) if current else 0.0
+        return current and self.materialized_at("catalog_pages") > looked_at
 
     def _labels_imported(self) -> bool:
         imported = self.materialized_at("equipment_classes")
@@ -87,15 +97,6 @@ class State:
             return False
         trained = parse_class_map(weights.item(0, "class_map")).keys()
         return active <= trained and weights.item(0, "model_version") == decisions.item(-1, "model_version")
-
-    def _catalogue_follows(self) -> bool:
-        champion = self.champion()
-        if champion is None:
-            return True  # refused: there is nothing to look with, which the summary says
-        found = self.tables.read_days("detections", DETECTIONS)
-        current = set(found["model_version"]) == {champion.version}
-        looked_at = max(self.materialized_at("detections", day) for day in found["day"].unique()) if current else 0.0
-        return current and self.materialized_at("catalog_pages") > looked_at
 
 
 def _arrived_at(info: Mapping[str, Any]) -> float:

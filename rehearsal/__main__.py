@@ -31,6 +31,9 @@ def main() -> int:
     parser.add_argument("--started", type=float, default=time.time(), help="when set-up began, seconds since 1970")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--enclosures", type=int, default=64)
+    parser.add_argument(
+        "--backfill", type=int, default=0, metavar="DAYS", help="after the story, take in so many days of history"
+    )
     arguments = parser.parse_args()
     out = arguments.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
@@ -40,7 +43,7 @@ def main() -> int:
         with (out / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _make_room(out)
-            outcome = tell(out, arguments.started, arguments.seed, arguments.enclosures)
+            outcome = tell(out, arguments.started, arguments.seed, arguments.enclosures, arguments.backfill)
     except BlockingIOError:
         print(f"Another rehearsal works in {out}", file=sys.stderr)
         return 1

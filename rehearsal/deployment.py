@@ -96,13 +96,16 @@ class Deployment:
 
 
 @contextmanager
-def deployed(folder: Path, sensor_interval: int, say: Callable[[str], None]) -> Iterator[Deployment]:
+def deployed(
+    folder: Path, sensor_interval: int, say: Callable[[str], None], first_day: str | None = None
+) -> Iterator[Deployment]:
     """Start everything, in the order in which the operations guide installs it, and end it in reverse.
 
     Args:
         folder: Logs and data go there; what an earlier rehearsal left running from it is ended first.
         sensor_interval: Seconds between two looks of a sensor.
         say: Tells a line.
+        first_day: YYYY-MM-DD that use cases start on, where that is not what they say.
 
     Raises:
         ServiceError: Something did not start; the message shows its log.
@@ -127,7 +130,7 @@ def deployed(folder: Path, sensor_interval: int, say: Callable[[str], None]) -> 
         }
         manifests = manifests.at(Addresses(changed, ports["code"]))
         cluster = stack.enter_context(
-            _cluster(folder, [databases["dagster"].port, _port(store.endpoint), *ports.values()])
+            _cluster(folder, [databases["dagster"].port, _port(store.endpoint), *ports.values()], first_day)
         )
         cluster.apply([*secrets(NAMESPACE, _secrets(databases, store)), *manifests.without("Deployment", "Job")])
         say(f"The stand-in cluster runs, pods {'in namespaces of their own' if cluster.isolated else 'not isolated'}")
@@ -168,13 +171,13 @@ def _secrets(databases: Mapping[str, Database], store: ObjectStore) -> dict[str,
 
 
 @contextmanager
-def _cluster(folder: Path, host_ports: list[int]) -> Iterator[Cluster]:
+def _cluster(folder: Path, host_ports: list[int], first_day: str | None) -> Iterator[Cluster]:
     pages = folder / "pages"
     pages.mkdir(parents=True)
     pages.chmod(0o777)  # what fsGroup does on a cluster
     settings = ClusterSettings(
         folder=folder / "cluster",
-        images=images(),
+        images=images(folder / "projects", first_day),
         nodes=NODES,
         host_ports=host_ports,
         namespace=NAMESPACE,

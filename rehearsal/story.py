@@ -5,12 +5,13 @@ deployment's own daemon, sensors and conditions.
 """
 
 import datetime as dt
+import json
 import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,17 @@ from demo.render.run import render_demo
 from demo.report import print_summary, write_summary
 from demo.state import State
 from demo.story import PHASES, SENSOR_INTERVAL, Story
-from demo.watch import StoryError, Watch, say
+from demo.watch import Watch, say
 from mlops_assets.jobs import INGEST_DAY
 from mlops_assets.use_case import load_use_case
+from rehearsal.backfill import Figures, ask, days_of_asset, days_of_job, fan_out, history, land_history
 from rehearsal.deployment import Deployment, deployed
 from rehearsal.proofs import prove
 from rehearsal.step_pods import print_steps, step_pods, write_steps
 from resources.settings import Settings
 
 COMMAND = "make production-rehearsal"
+LOCATION = "enclosures"
 PATIENCE = 4.0
 """Times as long as on a laptop: a step's process is started from nothing, and a backfill begins when a daemon looks."""
 
@@ -40,18 +43,9 @@ DEPLOYING = Chapter("PostgreSQL, an S3 server, the stand-in cluster and the over
 INGESTION = Chapter("Three days of photos are landed in the bucket and taken in", 300, 300)
 LEARNING = Chapter("Labels are dropped; the sensors train the first detector and fill the catalogue", 600, 600)
 RELEARNING = Chapter("Labels of equipment never seen before are dropped; the sensors retrain", 500, 500)
+HISTORY = Chapter("Many days of history are taken in by one backfill, and looked at again by another", 2400, 2400)
 PROVING = Chapter("What was claimed is looked up in PostgreSQL, S3 and the cluster", 10, 10)
-CHAPTERS = (RENDERING, DEPLOYING, INGESTION, LEARNING, RELEARNING, PROVING)
-
-_BACKFILL = """mutation Backfill($parameters: LaunchBackfillParams!) {
-  launchPartitionBackfill(backfillParams: $parameters) {
-    __typename
-    ... on LaunchBackfillSuccess { backfillId }
-    ... on PythonError { message }
-    ... on PartitionSetNotFoundError { message }
-    ... on UnauthorizedError { message }
-  }
-}"""
+CHAPTERS = (RENDERING, DEPLOYING, INGESTION, LEARNING, RELEARNING, HISTORY, PROVING)
 
 
 @dataclass(frozen=True)
@@ -67,21 +61,30 @@ class Outcome:
     failures: Sequence[str]
 
 
-def tell(out: Path, started: float, seed: int, enclosures: int) -> Outcome:
+def tell(out: Path, started: float, seed: int, enclosures: int, history_days: int = 0) -> Outcome:
     """Play the story in a fresh deployment, and hold what happened against what must be.
+
+    Args:
+        out: Everything goes there.
+        started: Seconds since 1970 that lines are timed from.
+        seed: Of the renderer.
+        enclosures: To render photos of.
+        history_days: Days of a few small photos that are taken in after the story, 0: none.
 
     Raises:
         StoryError: A step of the story did not come to its end.
         ServiceError: A service did not start, or ended.
     """
-    print(contents(CHAPTERS, again=False, command=COMMAND), flush=True)
-    begin, tell_line = partial(_begin, started), partial(say, started)
+    chapters = CHAPTERS if history_days else tuple(chapter for chapter in CHAPTERS if chapter is not HISTORY)
+    print(contents(chapters, again=False, command=COMMAND), flush=True)
+    begin, tell_line = partial(_begin, started, chapters), partial(say, started)
     begin(RENDERING)
     rendered = out / "rendered"
     made = render_demo(rendered, seed=seed, enclosures=enclosures)
     tell_line(f"=> {made.photos} photos of {made.enclosures} enclosures on {len(made.days)} days")
+    days = history(made.days[0], history_days)
     begin(DEPLOYING)
-    with deployed(out, SENSOR_INTERVAL, tell_line) as deployment, _instance(deployment, out) as instance:
+    with deployed(out, SENSOR_INTERVAL, tell_line, *days[:1]) as deployment, _instance(deployment, out) as instance:
         tell_line(f"=> Dagster's page is {deployment.webserver}, MLflow's {deployment.mlflow}, while this goes on")
         state = _state(deployment, instance)
         watch = Watch(
@@ -91,13 +94,17 @@ def tell(out: Path, started: float, seed: int, enclosures: int) -> Outcome:
             raise_if_unwell=deployment.raise_if_unwell,
             hint=f"logs are below {out}",
         )
-        story = Story(rendered, state, watch, partial(ask_for_days, deployment), PATIENCE)
+        story = Story(rendered, state, watch, partial(_ask_for_days, deployment), PATIENCE)
         try:
             begin(INGESTION)
             story.ingest()
             for chapter, phase in zip((LEARNING, RELEARNING), PHASES, strict=True):
                 begin(chapter)
                 story.label(phase)
+            figures = []
+            if days:
+                begin(HISTORY)
+                figures = _take_in_history(deployment, story, days)
             begin(PROVING)
             summary = write_summary(out / "summary.json", state, rendered / "truth", time.time() - started)
             proofs = prove(deployment, state)
@@ -109,33 +116,32 @@ def tell(out: Path, started: float, seed: int, enclosures: int) -> Outcome:
             tell_line(f"  {line}")
     print_summary(summary)
     print_steps(steps, out / "step-pods.json")
-    return Outcome(summary, [*failed_runs, *proofs.failures])
+    (out / "backfills.json").write_text(json.dumps([asdict(each) for each in figures], indent=1), encoding="utf-8")
+    not_as_wanted = [line for each in figures for line in each.failures()]
+    return Outcome(summary, [*failed_runs, *not_as_wanted, *proofs.failures])
 
 
-def ask_for_days(deployment: Deployment, first: str, last: str) -> None:
-    """Ask Dagster's webserver for a backfill of the job `ingest_day`, as its page does.
+def _take_in_history(deployment: Deployment, story: Story, days: Sequence[str]) -> list[Figures]:
+    """Two backfills over all days: taken in one after the other, then looked at again side by side."""
+    state, watch = story.state, story.watch
+    count = land_history(story.rendered / "landing", state.places.landing, days)
+    watch.say(f"{count} photos landed on {len(days)} days, {days[0]} to {days[-1]}")
+    backfills = {
+        INGEST_DAY: days_of_job(INGEST_DAY, LOCATION),
+        "detections": days_of_asset(state.use_case.name, "detections"),
+    }
+    figures = []
+    for what, selection in backfills.items():
+        figures.append(fan_out(deployment, state, watch, days, what, selection))
+        watch.came_out(figures[-1].sentence())
+    return figures
 
-    Args:
-        deployment: Whose webserver.
-        first: Day, YYYY-MM-DD.
-        last: Day, that one included.
 
-    Raises:
-        StoryError: Dagster refused.
-    """
+def _ask_for_days(deployment: Deployment, first: str, last: str) -> None:
+    """Take in all days from the first to the last, that one included."""
     begin, end = dt.date.fromisoformat(first), dt.date.fromisoformat(last)
     days = [(begin + dt.timedelta(days=number)).isoformat() for number in range((end - begin).days + 1)]
-    location = "enclosures"
-    parameters = {
-        "selector": {
-            "partitionSetName": f"{INGEST_DAY}_partition_set",
-            "repositorySelector": {"repositoryName": "__repository__", "repositoryLocationName": location},
-        },
-        "partitionNames": days,
-    }
-    answer = deployment.graphql(_BACKFILL, {"parameters": parameters})["launchPartitionBackfill"]
-    if answer["__typename"] != "LaunchBackfillSuccess":
-        raise StoryError(f"Dagster refused the backfill: {answer}")
+    ask(deployment, days_of_job(INGEST_DAY, LOCATION), days)
 
 
 @contextmanager
@@ -186,6 +192,6 @@ def _state(deployment: Deployment, instance: dg.DagsterInstance) -> State:
     return State(instance, settings, use_case)
 
 
-def _begin(started: float, chapter: Chapter) -> None:
+def _begin(started: float, chapters: Sequence[Chapter], chapter: Chapter) -> None:
     print()
-    say(started, heading(CHAPTERS, chapter, again=False))
+    say(started, heading(chapters, chapter, again=False))

@@ -148,7 +148,7 @@ from pathlib import Path
 sys.path.insert(0, {str(Path.cwd())!r})
 import rehearsal.__main__ as command
 from rehearsal.object_store import running_object_store
-def tell(out, started, seed, enclosures):
+def tell(out, *arguments):
     with running_object_store(out / "services", ["landing"]) as store:
         print(store.service.process.pid, flush=True)
         time.sleep(300)
