@@ -38,6 +38,9 @@ COPY resources resources/
 COPY sensors sensors/
 COPY use_cases use_cases/
 RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash .
+# The code location loads, or there is no image; what it computes of its own source, the assets' code versions, is kept.
+RUN --mount=type=bind,from=dependencies,source=/opt,target=/opt \
+    MLOPS_PROFILE=k8s PYTHONDONTWRITEBYTECODE='' python -c 'import definitions'
 
 FROM base AS runtime
 COPY --from=dependencies /opt/venv /opt/venv

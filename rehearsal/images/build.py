@@ -168,7 +168,7 @@ class Build:
         done = subprocess.run(  # noqa: S603 the Dockerfile's own line
             ["/bin/sh", "-c", instruction.value],
             cwd=workdir,
-            env=machine | self._step_environ(stage),
+            env=machine | self._step_environ(stage, instruction),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -179,10 +179,12 @@ class Build:
         seconds = time.monotonic() - started
         sys.stderr.write(f"{stage.name}: {seconds:.0f} s for {' '.join(instruction.value.split())[:90]}\n")
 
-    def _step_environ(self, stage: Stage) -> dict[str, str]:
-        """ENV of a stage, whose PATH leads into no folder that only another stage works in."""
+    def _step_environ(self, stage: Stage, instruction: Instruction) -> dict[str, str]:
+        """ENV of a stage, whose PATH leads into no folder that only another stage works in, unless it is mounted."""
         own = {each.value for known in self.dockerfile.ancestry(stage) for each in known.all("WORKDIR")}
-        others = {path for top, path in self.places.tops.items() if not any(f"/{top}" in value for value in own)}
+        own |= {mount["target"] for mount in instruction.mounts() if mount.get("from") in self.dockerfile.stages}
+        tops = {PurePosixPath(path).parts[1] for path in own}
+        others = {place / top for top, place in self.places.tops.items() if top not in tops}
         variables = self.environ(stage)
         parts = [p for p in variables["PATH"].split(":") if not any(Path(p).is_relative_to(o) for o in others)]
         return variables | {"PATH": ":".join(parts)}

@@ -35,8 +35,13 @@ class Instruction:
     line: int
 
     def option(self, name: str) -> str | None:
-        """The value of an option, None without it."""
+        """The value of an option that is given once at most, None without it."""
         return dict(self.options).get(name)
+
+    def mounts(self) -> list[dict[str, str]]:
+        """What a RUN mounts, such as {"type": "cache", "target": "/x"}."""
+        given = [value for option, value in self.options if option == "mount"]
+        return [dict(part.split("=", 1) for part in value.split(",") if "=" in part) for value in given]
 
     def words(self, variables: Mapping[str, str]) -> list[str]:
         """The value split as a shell does, with `variables` filled in."""

@@ -5,7 +5,9 @@ running environment stands in for them, once it has been found to hold exactly t
 """
 
 import fcntl
+import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ ImageName: TypeAlias = Literal["cpu", "gpu"]
 PROJECT = Path(__file__).resolve().parents[2]
 IMAGES = PROJECT / "k8s" / "images"
 FOLDER = PROJECT / ".tools" / "images"
+_DAY_S = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ def image_environment(name: ImageName, folder: Path = FOLDER) -> ImageEnvironmen
             stand_in = {"dependencies": _running_environment(folder)}
             build = Build(dockerfile, PROJECT, folder, without=stand_in, unset=frozenset({"PYTHONPYCACHEPREFIX"}))
         build.run()
+        _remove_old(folder, kept=set(build.places.tops.values()))
     final = dockerfile.final
     return ImageEnvironment(
         name=name,
@@ -89,6 +93,18 @@ def image_environment(name: ImageName, folder: Path = FOLDER) -> ImageEnvironmen
         health=final.all("HEALTHCHECK")[-1].command(),
         folders=tuple(dict.fromkeys(build.places.tops.values())),
     )
+
+
+def megabytes(image: ImageEnvironment) -> float:
+    """What an image has above its base, in MB (10^6 bytes).
+
+    Links count nothing, nor does what only this machine has: the bytecode of earlier builds of the project.
+    """
+    files = (path for folder in image.folders for path in folder.rglob("*") if not path.is_symlink())
+    ours = str(image.app.parent)
+    other = str(image.app.parent.parent / f"{image.app.parent.name.split('-')[0]}-")
+    counted = (path for path in files if other not in str(path) or ours in str(path))
+    return sum(path.stat().st_size for path in counted if path.is_file()) / 1e6
 
 
 def differences(lock: Path) -> list[str]:
@@ -120,6 +136,13 @@ def _running_environment(folder: Path) -> Path:
         link.unlink(missing_ok=True)
         link.symlink_to(sys.prefix)
     return root
+
+
+def _remove_old(folder: Path, kept: set[Path]) -> None:
+    """Remove earlier builds that nobody can still be running: they are a day old."""
+    for done in folder.glob("*-*/.complete"):
+        if done.parent not in kept and time.time() - done.stat().st_mtime > _DAY_S:
+            shutil.rmtree(done.parent)
 
 
 @contextmanager
