@@ -5,6 +5,12 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.remote_origin import (
+    InProcessCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from resources.alerts import Alerts
 from resources.mlflow_client import ensure_experiment, open_client
@@ -80,3 +86,37 @@ def test_a_run_that_logged_nothing_is_alerted_all_the_same(tracking_uri: str, tm
     alerts = tmp_path / "alerts.jsonl"
     assert tell("run_failures", tracking_uri, alerts, logged=False) is None
     assert len(alerts.read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize(("location", "told"), [("enclosures", 1), ("blood_cells", 0)])
+def test_only_the_runs_of_its_own_code_location_are_told(
+    location: str, told: int, tracking_uri: str, tmp_path: Path
+) -> None:
+    """Two use cases in one instance: each has these sensors, and each end of a run must be told once."""
+    (sensor,) = [s for s in run_end_sensors("case", tracking_uri, 1) if s.name == "run_failures"]
+    alerts = tmp_path / "alerts.jsonl"
+    resources = {"alerts": Alerts(path=str(alerts), webhook_url="", timeout_seconds=1.0)}
+    with dg.instance_for_test() as instance:
+        cursor = None
+        for look in ("before the run", "after it"):
+            if look == "after it":
+                job = RemoteJobOrigin(RemoteRepositoryOrigin(_origin("enclosures"), "__repository__"), retrain.name)
+                run = instance.create_run_for_job(retrain, remote_job_origin=job, status=dg.DagsterRunStatus.STARTED)
+                instance.report_run_failed(run)
+            with dg.SensorEvaluationContext(
+                instance_ref=instance.get_ref(),
+                instance=instance,
+                last_tick_completion_time=None,
+                last_run_key=None,
+                cursor=cursor,
+                repository_name="__repository__",
+                code_location_origin=_origin(location),
+                resources=resources,
+            ) as context:
+                sensor.evaluate_tick(context)
+                cursor = context.cursor
+    assert len(alerts.read_text().splitlines() if alerts.exists() else []) == told
+
+
+def _origin(location: str) -> InProcessCodeLocationOrigin:
+    return InProcessCodeLocationOrigin(LoadableTargetOrigin(module_name="definitions"), location_name=location)
