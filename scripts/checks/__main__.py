@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
 from scripts.checks.catalogue import ROOT, Check, checks
@@ -63,8 +63,8 @@ def main() -> int:
     chosen = [known[name] for name in asked] or list(known.values())
     failed = []
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for outcome in pool.map(run, chosen):
-            report(outcome)
+        for done in as_completed([pool.submit(run, check) for check in chosen]):
+            report(outcome := done.result())
             failed += [] if outcome.passed else [outcome.check.name]
     print(f"failed: {', '.join(failed)}" if failed else f"{len(chosen)} checks passed")
     return 1 if failed else 0
