@@ -26,7 +26,7 @@ from mlops_assets.photos import checks as photos_checks
 from mlops_assets.schedules import nightly_ingestion
 from mlops_assets.table_checks import build_checks
 from mlops_assets.tables import SCHEMAS
-from mlops_assets.use_case import UseCase, load_use_case
+from mlops_assets.use_case import UseCase, load_use_case, registered_model
 from resources.alerts import Alerts
 from resources.catalog_database import CatalogDatabase
 from resources.dataset_versions import DatasetVersions
@@ -37,7 +37,7 @@ from resources.model_registry import ModelRegistry
 from resources.output_folder import OutputFolder
 from resources.photo_store import PhotoStore
 from resources.settings import Settings, load_settings
-from resources.tables import ParquetTables, Tables
+from resources.tables import Tables, parquet_tables
 from sensors.component_changed import component_changed
 from sensors.new_equipment_classes import new_equipment_classes
 from sensors.new_labels import new_labels
@@ -92,7 +92,7 @@ def build_resources(settings: Settings, use_case: UseCase) -> dict[str, object]:
     tracking_uri = settings.fill(settings.mlflow_tracking_uri)
     artifacts = None if tracking_uri.startswith("http") else settings.fill(settings.mlflow_artifacts)
     return {
-        "io_manager": ParquetTables(places.store, SCHEMAS),
+        "io_manager": parquet_tables(places.store, SCHEMAS),
         "tables": Tables(root=places.store),
         "photo_store": PhotoStore(landing=places.landing, root=places.store),
         "dataset_versions": DatasetVersions(root=places.store),
@@ -105,7 +105,7 @@ def build_resources(settings: Settings, use_case: UseCase) -> dict[str, object]:
             artifact_location=artifacts,
             ui_url=settings.mlflow_ui or None,
         ),
-        "model_registry": ModelRegistry(tracking_uri=tracking_uri, model_name=f"{use_case.name}-detector"),
+        "model_registry": ModelRegistry(tracking_uri=tracking_uri, model_name=registered_model(use_case.name)),
         "machine": Machine(
             device=settings.device,
             threads=settings.thread_count(),
