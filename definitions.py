@@ -37,7 +37,7 @@ from resources.model_registry import ModelRegistry
 from resources.output_folder import OutputFolder
 from resources.photo_store import PhotoStore
 from resources.settings import Settings, load_settings
-from resources.tables import Tables, parquet_tables
+from resources.tables import ParquetTables, Tables
 from sensors.component_changed import component_changed
 from sensors.new_equipment_classes import new_equipment_classes
 from sensors.new_labels import new_labels
@@ -92,7 +92,7 @@ def build_resources(settings: Settings, use_case: UseCase) -> dict[str, object]:
     tracking_uri = settings.fill(settings.mlflow_tracking_uri)
     artifacts = None if tracking_uri.startswith("http") else settings.fill(settings.mlflow_artifacts)
     return {
-        "io_manager": parquet_tables(places.store, SCHEMAS),
+        "io_manager": ParquetTables(places.store, SCHEMAS),
         "tables": Tables(root=places.store),
         "photo_store": PhotoStore(landing=places.landing, root=places.store),
         "dataset_versions": DatasetVersions(root=places.store),
