@@ -15,13 +15,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rehearsal.cluster.cluster import Cluster
+from rehearsal.cluster.isolation import isolation_possible
 from rehearsal.cluster.settings import ClusterSettings, Node
 from rehearsal.environment import answers
-from rehearsal.images_of_cluster import images
+from rehearsal.images_of_cluster import DAGSTER_HOME, images
 from rehearsal.manifests import OVERLAY, Addresses, Manifest, Manifests, as_pod, as_server, rendered, secrets
 from rehearsal.object_store import ObjectStore, running_object_store
 from rehearsal.postgresql import Database, running_postgresql
 from rehearsal.processes import Service, ServiceError, end_left_over, free_port
+from rehearsal.unisolated import folder_for, without_volumes
 
 NAMESPACE = "enclosure-catalog"
 DATABASES = ("dagster", "mlflow", "catalog")
@@ -129,9 +131,11 @@ def deployed(
             "MLOPS_SENSOR_INTERVAL": str(sensor_interval),
         }
         manifests = manifests.at(Addresses(changed, ports["code"]))
-        cluster = stack.enter_context(
-            _cluster(folder, [databases["dagster"].port, _port(store.endpoint), *ports.values()], first_day)
-        )
+        isolated = not isolation_possible()
+        if not isolated:
+            manifests = without_volumes(manifests, folder / "mounted")
+        listening = [databases["dagster"].port, _port(store.endpoint), *ports.values()]
+        cluster = stack.enter_context(_cluster(folder, listening, first_day, isolated))
         cluster.apply([*secrets(NAMESPACE, _secrets(databases, store)), *manifests.without("Deployment", "Job")])
         say(f"The stand-in cluster runs, pods {'in namespaces of their own' if cluster.isolated else 'not isolated'}")
         _migrate(cluster, manifests.get("Job", "catalog-migrate"))
@@ -171,14 +175,17 @@ def _secrets(databases: Mapping[str, Database], store: ObjectStore) -> dict[str,
 
 
 @contextmanager
-def _cluster(folder: Path, host_ports: list[int], first_day: str | None) -> Iterator[Cluster]:
-    pages = folder / "pages"
-    pages.mkdir(parents=True)
+def _cluster(folder: Path, host_ports: list[int], first_day: str | None, isolated: bool) -> Iterator[Cluster]:
+    mounted = folder / "mounted"
+    pages = folder_for("/pages", mounted)
+    pages.mkdir(parents=True, exist_ok=True)
     pages.chmod(0o777)  # what fsGroup does on a cluster
+    home = None if isolated else str(folder_for(DAGSTER_HOME, mounted))
     settings = ClusterSettings(
         folder=folder / "cluster",
-        images=images(folder / "projects", first_day),
+        images=images(folder / "projects", first_day, home),
         nodes=NODES,
+        isolation="namespaces" if isolated else "none",
         host_ports=host_ports,
         namespace=NAMESPACE,
         enforce_rbac=True,

@@ -14,14 +14,15 @@ DAGSTER_HOME = "/opt/dagster/dagster_home"
 _NAMES: dict[str, ImageName] = {CPU: "cpu", GPU: "gpu"}
 
 
-def images(folder: Path, first_day: str | None = None) -> dict[str, Image]:
+def images(folder: Path, first_day: str | None = None, dagster_home: str | None = None) -> dict[str, Image]:
     """Both images by their names in the manifests, built if they are not there or out of date.
 
     Args:
         folder: For copies of the project that are changed.
         first_day: YYYY-MM-DD that use cases start on, in a copy of the project; None: as they say.
+        dagster_home: Folder of dagster.yaml where pods are not isolated; None: they are.
     """
-    found = {name: _image(image_environment(short)) for name, short in _NAMES.items()}
+    found = {name: _image(image_environment(short), dagster_home) for name, short in _NAMES.items()}
     if first_day is None:
         return found
     return {name: _starting_on(first_day, image, folder / name) for name, image in found.items()}
@@ -34,12 +35,14 @@ def _starting_on(first_day: str, image: Image, copy: Path) -> Image:
         if count != 1:
             raise ServiceError(f"{path} does not say in one line when it starts")
         path.write_text(changed, encoding="utf-8")
-    return replace(image, project=copy)
+    here = {name: value.replace(str(image.project), str(copy)) for name, value in image.env.items()}
+    return replace(image, project=copy, env=here)
 
 
-def _image(environment: ImageEnvironment) -> Image:
+def _image(environment: ImageEnvironment, dagster_home: str | None) -> Image:
     # What the image has at fixed places is mounted there, not where it lies on this machine.
-    in_place = {"PYTHONPATH": "/app", "DAGSTER_HOME": DAGSTER_HOME}
+    mounted = {"PYTHONPATH": "/app", "DAGSTER_HOME": DAGSTER_HOME}
+    in_place = {"DAGSTER_HOME": dagster_home} if dagster_home else mounted
     shown = [folder for folder in environment.folders if folder != environment.app.parent]
     return Image(
         environment=environment.bin.parent.resolve(),

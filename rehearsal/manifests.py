@@ -57,6 +57,12 @@ class Manifests:
         """Copies of all but some kinds."""
         return [copy.deepcopy(thing) for (kind, _), thing in self._objects.items() if kind not in kinds]
 
+    def replacing(self, thing: Manifest) -> "Manifests":
+        """The same with another manifest in the place of the one of its kind and name."""
+        changed = Manifests(self.without())
+        changed._objects[thing["kind"], thing["metadata"]["name"]] = thing
+        return changed
+
     def at(self, addresses: Addresses) -> "Manifests":
         """The same with addresses of this machine."""
         changed = Manifests(copy.deepcopy(list(self._objects.values())))

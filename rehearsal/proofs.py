@@ -98,7 +98,7 @@ def _pages(proofs: Proofs, deployment: Deployment, state: State) -> None:
 def _gpus(proofs: Proofs, steps: Sequence[PodRecord]) -> None:
     """Training asks for a GPU and nothing else does; each runs in the image that is meant for it."""
     for record in steps:
-        trains = record.op.endswith(f"__{TRAINING}")
+        trains = record.op.split("__")[-1] == TRAINING
         if bool(record.gpus) != trains:
             proofs.failures.append(f"pod {record.pod} of {record.asset} asks for {record.gpus} GPUs")
         if (GPU_IMAGE if trains else CPU_IMAGE) not in record.image:

@@ -23,7 +23,7 @@ from demo.chapters import Chapter, contents, heading
 from demo.render.run import render_demo
 from demo.report import print_summary, write_summary
 from demo.state import State
-from demo.story import PHASES, SENSOR_INTERVAL, Story
+from demo.story import PHASES, Story
 from demo.watch import Watch, say
 from mlops_assets.jobs import INGEST_DAY
 from mlops_assets.use_case import load_use_case
@@ -35,6 +35,9 @@ from resources.settings import Settings
 
 COMMAND = "make production-rehearsal"
 LOCATION = "enclosures"
+SENSOR_INTERVAL = 10
+"""Seconds between two looks of a sensor: each is asked of the code server, which shares two cores with the steps."""
+
 PATIENCE = 4.0
 """Times as long as on a laptop: a step's process is started from nothing, and a backfill begins when a daemon looks."""
 

@@ -47,13 +47,9 @@ def test_the_story_is_told_to_its_end(out: Path) -> None:
 
 def test_gpus_are_asked_for_by_training_alone(out: Path) -> None:
     steps = json.loads((out / "step-pods.json").read_text())
-    assert {step["step"] for step in steps if step["gpus"]} == {"enclosures/detector_weights"}
-    assert {step["step"] for step in steps if "enclosure-catalog-gpu" in step["image"]} == {
-        "enclosures/detector_weights"
-    }
-    assert {"enclosures/raw_photos", "enclosures/detections", "enclosures/catalog_pages"} <= {
-        step["step"] for step in steps
-    }
+    assert {step["step"] for step in steps if step["gpus"]} == {"detector_weights"}
+    assert {step["step"] for step in steps if "enclosure-catalog-gpu" in step["image"]} == {"detector_weights"}
+    assert {"raw_photos", "detections", "catalog_pages"} <= {step["step"] for step in steps}
     assert all(step["outcome"] == "Succeeded" for step in steps)
     assert all(step["seconds_to_work"] is not None for step in steps)
     assert all("none" not in (step["cpu_limit"], step["memory_limit"]) for step in steps)

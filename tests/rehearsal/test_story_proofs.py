@@ -59,9 +59,10 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def test_only_training_may_ask_for_a_gpu() -> None:
+@pytest.mark.parametrize("name", ["case__detector_weights", "detector_weights"])
+def test_only_training_may_ask_for_a_gpu(name: str) -> None:
     proofs = Proofs()
-    _gpus(proofs, [TRAINING, record("case__raw_photos")])
+    _gpus(proofs, [dataclasses.replace(TRAINING, op=name), record("case__raw_photos")])
     assert proofs.failures == []
     assert proofs.found == ["1 of 2 step pods asked for a GPU: detector_weights"]
 
@@ -73,6 +74,7 @@ def test_only_training_may_ask_for_a_gpu() -> None:
         ([record("case__detector_weights", image=GPU)], "case/detector_weights asks for 0 GPUs"),
         ([TRAINING, record("case__raw_photos", image=GPU)], "case/raw_photos runs in"),
         ([dataclasses.replace(TRAINING, image=CPU)], "case/detector_weights runs in"),
+        ([TRAINING, record("case__detector_weights__checks", limits=GPU_LIMITS)], "checks asks for 1 GPUs"),
         ([record("case__raw_photos")], "no step pod asked for a GPU"),
     ],
 )
