@@ -216,7 +216,6 @@ def test_steps_get_what_the_deployment_gives_them(overlay: str) -> None:
         assert trains["nodeSelector"] == {"accelerator": "nvidia-l4"}
 
 
-@pytest.mark.xfail(strict=True, reason="node_selector of an op tag cannot be taken away by compute.yaml yet")
 @pytest.mark.parametrize("overlay", ["dev", "prod-cpu"])
 def test_without_gpus_training_asks_for_no_gpu_node(overlay: str) -> None:
     trains = jobs_of(overlay)["detector_weights"]["spec"]["template"]["spec"]
