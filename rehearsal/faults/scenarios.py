@@ -108,7 +108,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "step_hangs",
         "step hangs (deadline exceeded)",
         lambda _: [],
-        cause="failed health check: Discovered failed Kubernetes job",
+        cause="DagsterExecutionInterruptedError",  # the pod is asked to end, and the step says so itself
         attempts=2,
         hold=600,
         deadline=40,
@@ -160,6 +160,14 @@ SCENARIOS: tuple[Scenario, ...] = (
         _api("reset", "create", "jobs", "step_worker", count=2),
     ),
     Scenario(
+        "create_answer_cut",
+        "a step's Job is created, but the connection is cut before the answer",
+        _api("reset", "create", "jobs", "step_worker", after_effect=True),
+        cause="AlreadyExists",  # dagster-k8s counts no cut connection as a try, and takes its own Job for a stranger's
+        runs=2,
+        attempts=2,
+    ),
+    Scenario(
         "create_429",
         "API answers 429 when a step's Job is created",
         _api(429, "create", "jobs", "step_worker", retry_after=1),
@@ -189,9 +197,9 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "run_health_429",
-        "API answers 429 to a health check of a run",
-        _api(429, "get", "jobs/status", "run_worker", retry_after=1),
-        hold=20,
+        "API answers 429 for 15 s to health checks of a run",
+        _api(429, "get", "jobs/status", "run_worker", count=None, seconds=15),  # with Retry-After, urllib3 would wait
+        hold=35,
     ),
     Scenario(
         "run_health_reset",
