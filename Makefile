@@ -16,7 +16,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 MLFLOW_PORT ?= 5000
 export MLOPS_MLFLOW_UI ?= http://127.0.0.1:$(MLFLOW_PORT)
 
-.PHONY: help setup home demo production-rehearsal ui mlflow base-weights test test-slow test-gpu check check-tools tool-locks format validate lock image-locks image-env bench clean
+.PHONY: help setup home demo production-rehearsal fault-table ui mlflow base-weights test test-slow test-gpu check check-tools tool-locks format validate lock image-locks image-env bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ demo: home ## the whole story, from rendered photos to a catalogue that learns a
 
 production-rehearsal: setup ## the same story as pods of a stand-in cluster, with PostgreSQL, S3 and an MLflow server (REHEARSAL="--enclosures 24")
 	$(BIN)/python -m rehearsal --started $(STARTED) $(REHEARSAL)
+
+fault-table: setup ## what goes wrong on a cluster, tried on production's deployment, and how it ends: demo-output/fault-table.md
+	$(BIN)/python -m rehearsal.faults $(FAULTS)
 
 ui: home ## Dagster's web page with the daemon, on http://127.0.0.1:3000
 	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $${PORT:-3000}

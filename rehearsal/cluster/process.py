@@ -97,9 +97,10 @@ class ContainerProcess:
 
     def _tree(self) -> list[psutil.Process]:
         try:
-            return psutil.Process(self.pid).children(recursive=True)
+            tree: list[psutil.Process] = psutil.Process(self.pid).children(recursive=True)
         except psutil.NoSuchProcess:
             return []
+        return tree
 
     def _inside(self) -> list[psutil.Process]:
         """The container's own processes, its first one first."""
