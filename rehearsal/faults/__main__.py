@@ -76,6 +76,7 @@ def main() -> int:
     """Read the arguments, try, print."""
     parser = argparse.ArgumentParser(prog="python -m rehearsal.faults", description=__doc__)
     parser.add_argument("scenarios", nargs="*", help=f"by default all: {', '.join(each.name for each in SCENARIOS)}")
+    parser.add_argument("--at-once", type=int, default=AT_ONCE, help="how many are tried at a time")
     parser.add_argument("--output", type=Path, default=Path("demo-output"), help="folder of the table and logs")
     parser.add_argument(
         "--keep", type=Path, help="folder for logs of pods and services, kept; by default a temporary one"
