@@ -166,6 +166,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         cause="AlreadyExists",  # dagster-k8s counts no cut connection as a try, and takes its own Job for a stranger's
         runs=2,
         attempts=2,
+        hold=20,  # a step that ends before the run fails is not done again
     ),
     Scenario(
         "create_429",
