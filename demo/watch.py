@@ -45,6 +45,7 @@ class Watch:
         *,
         raise_if_unwell: Callable[[], None] = lambda: None,
         hint: str = "see `make ui`",
+        poll_seconds: float = POLL_SECONDS,
     ) -> None:
         """Watch an instance.
 
@@ -54,9 +55,11 @@ class Watch:
             started: Seconds since 1970 that lines are timed from.
             raise_if_unwell: Asked at every look for what else the story cannot go on without.
             hint: Where a reader looks when the story stops.
+            poll_seconds: Between two looks.
         """
         self._raise_if_unwell = raise_if_unwell
         self._hint = hint
+        self._poll_seconds = poll_seconds
         self._instance = instance
         self._daemon = daemon
         self._started = started
@@ -90,7 +93,7 @@ class Watch:
                 raise StoryError(f"Runs failed while waiting until {what}: {', '.join(self.failed)}; {self._hint}")
             if time.monotonic() > deadline:
                 raise StoryError(f"After {timeout:.0f} s it is still not so that {what}; {self._hint}")
-            time.sleep(POLL_SECONDS)
+            time.sleep(self._poll_seconds)
 
     def _tell(self) -> bool:
         """Print what is new; whether anything is queued or running."""

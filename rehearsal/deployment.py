@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from rehearsal.cluster.cluster import Cluster
 from rehearsal.cluster.isolation import isolation_possible
-from rehearsal.cluster.settings import ClusterSettings, Node
+from rehearsal.cluster.settings import ClusterSettings, Node, Timing
 from rehearsal.environment import answers
 from rehearsal.images_of_cluster import DAGSTER_HOME, images
 from rehearsal.manifests import OVERLAY, Addresses, Manifest, Manifests, as_pod, as_server, rendered, secrets
@@ -43,6 +43,9 @@ NODES = (
     ),
 )
 """Bigger than this machine, so that pods are not held up by requests that a real node would meet."""
+
+TIMING = Timing(tick=0.5, memory_watch=2.0)
+"""Looked less often than in tests of the cluster: each look costs a core that trains some of its time."""
 
 
 @dataclass(frozen=True)
@@ -190,6 +193,7 @@ def _cluster(folder: Path, host_ports: list[int], first_day: str | None, isolate
         namespace=NAMESPACE,
         enforce_rbac=True,
         claims={"catalog-pages": pages},
+        timing=TIMING,
     )
     with Cluster(settings) as cluster:
         yield cluster

@@ -38,6 +38,8 @@ LOCATION = "enclosures"
 SENSOR_INTERVAL = 10
 """Seconds between two looks of a sensor: each is asked of the code server, which shares two cores with the steps."""
 
+POLL_SECONDS = 3.0
+
 PATIENCE = 4.0
 """Times as long as on a laptop: a step's process is started from nothing, and a backfill begins when a daemon looks."""
 
@@ -96,6 +98,7 @@ def tell(out: Path, started: float, seed: int, enclosures: int, history_days: in
             started,
             raise_if_unwell=deployment.raise_if_unwell,
             hint=f"logs are below {out}",
+            poll_seconds=POLL_SECONDS,
         )
         story = Story(rendered, state, watch, partial(_ask_for_days, deployment), PATIENCE)
         try:
