@@ -1,5 +1,6 @@
 """What must be so after the story, looked up where it must be: in PostgreSQL, in S3, and in the cluster."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,8 +120,12 @@ def _ended_well(proofs: Proofs, steps: Sequence[PodRecord]) -> None:
 def _pods_keep_the_rules(proofs: Proofs, deployment: Deployment) -> None:
     """Every Job that Dagster made, held against the rules that rendered manifests are held against."""
     jobs = deployment.cluster.objects("Job")
-    broken = {line for job in jobs for line in violations(job["spec"]["template"]["spec"], job["metadata"]["name"])}
-    proofs.failures += sorted(broken)
+    broken: dict[str, list[str]] = defaultdict(list)
+    for job in jobs:
+        name = job["metadata"]["name"]
+        for line in violations(job["spec"]["template"]["spec"], name):
+            broken[line.removeprefix(f"{name}: ")].append(name)
+    proofs.failures += [f"{len(names)} Jobs, such as {names[0]}: {line}" for line, names in sorted(broken.items())]
     proofs.expect(bool(jobs), f"{len(jobs)} Jobs were held against the pod rules", "no Job is left to look at")
 
 

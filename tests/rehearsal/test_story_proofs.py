@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 
 from rehearsal.cluster.records import PodRecord
+from rehearsal.pod_rules import violations
 from rehearsal.proofs import Proofs, _ended_well, _gpus
 from rehearsal.step_pods import StepPod, step_pods, steps_table, write_steps
 
@@ -128,3 +129,13 @@ def test_every_pod_has_a_line_in_the_file(instance: dg.DagsterInstance, tmp_path
     assert [StepPod(**line) for line in written] == steps
     assert written[0]["gpus"] == 1
     assert written[0]["memory_limit"] == "32Gi"
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [("DAGSTER_RUN_STEP_KEY", False), ("AWS_SECRET_ACCESS_KEY", True), ("DAGSTER_PG_PASSWORD", True)],
+)
+def test_a_steps_name_is_no_secret(name: str, secret: bool) -> None:
+    container = {"name": "dagster", "image": CPU, "env": [{"name": name, "value": "raw_photos"}]}
+    told = violations({"containers": [container]}, "job")
+    assert any(f"{name} holds a secret by value" in line for line in told) == secret
