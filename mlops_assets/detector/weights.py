@@ -65,7 +65,7 @@ def starting_point(
         refused = _refused(other, architecture)
         if refused is None:
             return _from_other(other, why)
-        why = f"{why}, and {refused}"
+        why = f"{why}, {refused}"
     if user_path is not None:
         found = checkpoint_architecture(user_path)
         if found != architecture:
@@ -74,7 +74,7 @@ def starting_point(
                 f"set training.architecture to {found}, or give weights of {architecture}"
             )
         return _from("user", user_path, f"{why}: starts from {user_path.name}")
-    return _anew(f"{why} and no weights given", bundled)
+    return _anew(f"{why}, no weights given", bundled)
 
 
 def _from(kind: Literal["champion", "user"], path: Path, reason: str) -> StartingPoint:

@@ -1,6 +1,6 @@
 """Two use cases in one Dagster instance, one MLflow, one catalogue database; the second is only a YAML file.
 
-The first looks at rendered cabinets. The second looks at blood cells, of ../shared/data/bccd_voc, four photos to a
+The first looks at rendered cabinets. The second looks at blood cells, of ../shared/data/bccd_voc, three photos to a
 slide, and starts from the first one's champion.
 """
 
@@ -25,13 +25,13 @@ from resources.settings import PROJECT, Settings, load_settings
 
 CELLS = PROJECT.parent / "shared" / "data" / "bccd_voc"
 BAD_BOXES = ("BloodImage_00338", "BloodImage_00343")
-SLIDES, PHOTOS_A_SLIDE = 9, 4
+SLIDES, PHOTOS_A_SLIDE = 9, 3
 DAY = "2026-10-05"
 
 SMALL = {
     "start": DAY,
     "new_class": {"min_boxes": 2, "min_enclosures": 2},
-    "training": {"image_size": 160, "epochs": 1, "batch": 8},
+    "training": {"image_size": 160, "epochs": 8, "batch": 2, "mosaic": 0.0, "close_mosaic": 0},
     # Shows that the path works, not that the detector is good: no floor, any fall allowed.
     "promotion": {"floor_ap50": 0.0, "tolerance": 1.0, "max_class_fall": 1.0, "bootstrap_samples": 100},
 }
@@ -156,7 +156,7 @@ def test_nothing_of_one_lies_with_the_other(two: Two) -> None:
     assert keys == {"enclosures", "blood_cells"}
     client = open_client(two.registry(first).tracking_uri)
     assert {e.name for e in client.search_experiments()} - {"Default"} == {"enclosures", "blood_cells"}
-    models = {model.name: model.aliases for model in client.search_registered_models()}
+    models = {m.name: {alias: str(v) for alias, v in m.aliases.items()} for m in client.search_registered_models()}
     assert models == {
         "enclosures-detector": {"champion": two.champion(first).version},
         "blood_cells-detector": {"champion": two.champion(second).version},
@@ -167,6 +167,7 @@ def test_both_catalogues_are_in_the_one_database(two: Two) -> None:
     assert two.first.places.catalog_database == two.second.places.catalog_database
     for path in (two.first, two.second):
         database = CatalogDatabase(url=path.places.catalog_database, use_case=path.use_case.name)
+        assert path.table("equipment_catalog").height > 0
         for name in ("visit_inventory", "equipment_catalog", "equipment_changes"):
             own = path.table(name)
             assert database.read(name).select(own.columns).rows() == own.rows(), name
