@@ -37,7 +37,7 @@ from resources.model_registry import ModelRegistry
 from resources.output_folder import OutputFolder
 from resources.photo_store import PhotoStore
 from resources.settings import Settings, load_settings
-from resources.tables import ParquetTables, Tables
+from resources.tables import Tables, parquet_tables
 from sensors.component_changed import component_changed
 from sensors.new_equipment_classes import new_equipment_classes
 from sensors.new_labels import new_labels
@@ -49,6 +49,11 @@ CHECKS = [*photos_checks.CHECKS, *labels_checks.CHECKS, *dataset_checks.CHECKS, 
 _PRELOADED = (
     "resources.preload",  # every run ends in checks, so Great Expectations is among it
     "definitions",
+    *(f"mlops_assets.photos.{module}" for module in ("intake", "cleaning", "lookup")),
+    *("mlops_assets.labels.importing", "mlops_assets.dataset.building", "mlops_assets.dataset.splits"),
+    *(f"mlops_assets.detector.{module}" for module in ("candidate", "judging")),
+    *(f"mlops_assets.catalog.{module}" for module in ("detecting", "inventory", "catalog", "pages", "samples")),
+    "upath.implementations.local",
     "dagster._core.storage.sqlite_storage",  # with SQLAlchemy and Alembic, half a second of every step
     "dagster._utils.test",  # Dagster finds the definitions through it
 )
@@ -92,7 +97,7 @@ def build_resources(settings: Settings, use_case: UseCase) -> dict[str, object]:
     tracking_uri = settings.fill(settings.mlflow_tracking_uri)
     artifacts = None if tracking_uri.startswith("http") else settings.fill(settings.mlflow_artifacts)
     return {
-        "io_manager": ParquetTables(places.store, SCHEMAS),
+        "io_manager": parquet_tables(places.store, SCHEMAS),
         "tables": Tables(root=places.store),
         "photo_store": PhotoStore(landing=places.landing, root=places.store),
         "dataset_versions": DatasetVersions(root=places.store),

@@ -1,11 +1,13 @@
 """What a person sees of a table or a picture on an asset's page in the Dagster UI."""
 
 import base64
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import polars as pl
 
-from mlops_assets.photos.pixels import Image
+if TYPE_CHECKING:
+    from mlops_assets.photos.pixels import Image
 
 PREVIEW_ROWS = 10
 
@@ -35,7 +37,7 @@ def picture(content: bytes, title: str, mime: str = "image/png") -> dg.MetadataV
     return dg.MetadataValue.md(f"![{title}](data:{mime};base64,{base64.b64encode(content).decode()})")
 
 
-def photo(image: Image, title: str, long_side: int = 640) -> dg.MetadataValue:
+def photo(image: "Image", title: str, long_side: int = 640) -> dg.MetadataValue:
     """A photo, scaled down so that the event log stays small."""
     import cv2
 

@@ -1,9 +1,13 @@
 """Where annotators leave their exports."""
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
-from upath import UPath
 
 from resources.locations import location
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 
 class LabelDrop(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -11,6 +15,6 @@ class LabelDrop(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     address: str
 
-    def path(self) -> UPath:
+    def path(self) -> "UPath":
         """The drop as a path; it may not exist yet."""
         return location(self.address)

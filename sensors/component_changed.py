@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
-from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus  # not exported
 
 from mlops_assets.jobs import (
     IMPORT_LABELS,
@@ -35,7 +34,6 @@ LIMIT = 50
 
 COMPONENT_TAG = "mlops/component"
 _PARTITION_TAG = "dagster/partition"
-_ACTIVE_BACKFILLS = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING]
 
 
 def groups_of(use_case: UseCase) -> list[Group]:
@@ -123,8 +121,12 @@ def _busy_partitions(
     instance: dg.DagsterInstance, use_case: str, group: Group, made: dict[str, dict[str, Made]]
 ) -> set[str]:
     """Partitions that queued or running runs and backfills make, whoever asked for them."""
+    # Not exported; and a third of a second to import, which every process would pay.
+    from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
+
     keys = {dg.AssetKey([use_case, name]) for name in group.assets}
-    backfills = instance.get_backfills(BulkActionsFilter(statuses=_ACTIVE_BACKFILLS))
+    active = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING])
+    backfills = instance.get_backfills(active)
     if any(keys & set(backfill.asset_selection or ()) for backfill in backfills):
         return {partition for name in group.assets for partition in made.get(name, {})}
     return {

@@ -3,7 +3,6 @@
 import dagster as dg
 
 from mlops_assets.jobs import IMPORT_LABELS
-from mlops_assets.labels.importing import drop_digest
 from mlops_assets.use_case import UseCase
 from resources.label_drop import LabelDrop
 from sensors.decisions import DropCursor, decide_labels
@@ -21,6 +20,8 @@ def new_labels(use_case: UseCase, interval: int) -> dg.SensorDefinition:
         description="Asks for annotations and equipment classes once a changed label drop stands still.",
     )
     def sensor(context: dg.SensorEvaluationContext, label_drop: LabelDrop) -> dg.SensorResult | dg.SkipReason:
+        from mlops_assets.labels.importing import drop_digest
+
         digest = drop_digest(label_drop.path())
         attempts = earlier_attempts(context.instance, use_case.name, f"labels-{digest}")
         decision, cursor = decide_labels(digest, DropCursor.parse(context.cursor), attempts)

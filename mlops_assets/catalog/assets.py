@@ -6,22 +6,13 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
-from mlops_assets.catalog.catalog import equipment_catalog as latest_state
-from mlops_assets.catalog.catalog import equipment_changes as changes_between_visits
-from mlops_assets.catalog.detecting import detect_day
-from mlops_assets.catalog.inventory import counted_detections
-from mlops_assets.catalog.inventory import visit_inventory as count_visits
-from mlops_assets.catalog.pages import write_pages
-from mlops_assets.catalog.samples import busiest_photo, with_names
 from mlops_assets.catalog.schema import DETECTIONS
 from mlops_assets.compute import CPU_BATCH, CPU_LIGHT, RETRY
 from mlops_assets.detector import files
 from mlops_assets.detector.champion import Champion, latest_champion
-from mlops_assets.detector.charts import annotate
 from mlops_assets.lineage import own_code_version
 from mlops_assets.metadata import counts, photo, preview
 from mlops_assets.partitions import DAYS
-from mlops_assets.photos.lookup import photos_of_visits
 from mlops_assets.progress import logged_progress
 from mlops_assets.use_case import UseCase
 from resources.catalog_database import CatalogDatabase
@@ -50,6 +41,9 @@ def detections(
     use_case: dg.ResourceParam[UseCase],
 ) -> pl.DataFrame:
     """What the champion finds on a day's usable photos; photos that it has looked at before are not looked at again."""
+    from mlops_assets.catalog.detecting import detect_day
+    from mlops_assets.catalog.samples import busiest_photo, with_names
+
     champion = latest_champion(tables)
     found = detect_day(
         clean_photos,
@@ -92,6 +86,9 @@ def visit_inventory(
     use_case: dg.ResourceParam[UseCase],
 ) -> pl.DataFrame:
     """Quantity of each class at each visit, by the best view, with what a visit could not show carried forward."""
+    from mlops_assets.catalog.inventory import visit_inventory as count_visits
+    from mlops_assets.photos.lookup import photos_of_visits
+
     champion = latest_champion(tables)
     inventory = count_visits(
         pl.concat([pl.DataFrame(schema=DETECTIONS), *detections.values()]),
@@ -117,6 +114,13 @@ def equipment_catalog(
     catalog_database: CatalogDatabase,
 ) -> pl.DataFrame:
     """The latest state of every enclosure and class, with its evidence; also in the catalogue database."""
+    from mlops_assets.catalog.catalog import (
+        equipment_catalog as latest_state,
+    )
+    from mlops_assets.catalog.catalog import (
+        equipment_changes as changes_between_visits,
+    )
+
     catalog = latest_state(visit_inventory, equipment_classes)
     written = catalog_database.replace_tables(
         {
@@ -146,6 +150,8 @@ def equipment_catalog(
 )
 def equipment_changes(context: dg.AssetExecutionContext, visit_inventory: pl.DataFrame) -> pl.DataFrame:
     """What appeared, disappeared or changed in quantity between two visits of an enclosure."""
+    from mlops_assets.catalog.catalog import equipment_changes as changes_between_visits
+
     changes = changes_between_visits(visit_inventory)
     context.add_output_metadata({"changes": counts(changes, "change"), "preview": preview(changes)})
     return changes
@@ -173,6 +179,11 @@ def catalog_pages(
     use_case: dg.ResourceParam[UseCase],
 ) -> dg.MaterializeResult[None]:
     """Pages for people: an overview, and one page an enclosure with the photo that shows each item."""
+    from mlops_assets.catalog.inventory import counted_detections
+    from mlops_assets.catalog.pages import write_pages
+    from mlops_assets.detector.charts import annotate
+    from mlops_assets.photos.lookup import photos_of_visits
+
     champion = latest_champion(tables)
     found = pl.concat([pl.DataFrame(schema=DETECTIONS), *detections.values()])
     result = write_pages(

@@ -6,18 +6,9 @@ import dagster as dg
 import polars as pl
 
 from mlops_assets.compute import CPU_LIGHT, RETRY
-from mlops_assets.dataset.building import build_dataset, check_trainable, provisional_classes, select_photos
 from mlops_assets.dataset.recipe import BUILDING_CODE
 from mlops_assets.dataset.schema import SPLIT_ASSIGNMENTS
-from mlops_assets.dataset.splits import (
-    assign_splits,
-    enclosure_class_counts,
-    near_duplicate_enclosures,
-    split_conflicts,
-)
-from mlops_assets.dataset.versions import active_class_map, data_yaml, manifest
 from mlops_assets.metadata import counts, preview
-from mlops_assets.photos.lookup import photos_of_visits
 from mlops_assets.use_case import UseCase
 from resources.dataset_versions import DatasetVersions
 from resources.tables import Tables
@@ -39,6 +30,14 @@ def split_assignments(
     use_case: dg.ResourceParam[UseCase],
 ) -> pl.DataFrame:
     """Train, val or test for every labelled enclosure, for good: an enclosure never moves, test stays frozen."""
+    from mlops_assets.dataset.splits import (
+        assign_splits,
+        enclosure_class_counts,
+        near_duplicate_enclosures,
+        split_conflicts,
+    )
+    from mlops_assets.photos.lookup import photos_of_visits
+
     photos = photos_of_visits(raw_photos, clean_photos)
     pairs = near_duplicate_enclosures(photos, photos)
     previous = tables.read("split_assignments", SPLIT_ASSIGNMENTS)
@@ -67,6 +66,10 @@ def training_dataset(
     dataset_versions: DatasetVersions,
 ) -> pl.DataFrame:
     """Boxes of active classes on usable photos; beside it, under its fingerprint, data.yaml, rows and manifest."""
+    from mlops_assets.dataset.building import build_dataset, check_trainable, provisional_classes, select_photos
+    from mlops_assets.dataset.versions import active_class_map, data_yaml, manifest
+    from mlops_assets.photos.lookup import photos_of_visits
+
     photos = photos_of_visits(raw_photos, clean_photos).filter(pl.col("usable"))
     labelled = annotations.join(photos, on="photo_id", how="semi")
     dataset = build_dataset(labelled, photos, equipment_classes, split_assignments)

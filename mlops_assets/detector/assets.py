@@ -4,24 +4,16 @@ import datetime as dt
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
 
 from mlops_assets.compute import CPU_BATCH, CPU_LIGHT, GPU_TRAIN, RETRY
-from mlops_assets.dataset.building import check_trainable
 from mlops_assets.dataset.recipe import BUILDING_CODE
-from mlops_assets.dataset.versions import active_class_map, manifest
 from mlops_assets.detector import files
-from mlops_assets.detector.candidate import Candidate, train_candidate, with_overrides
 from mlops_assets.detector.champion import parse_class_map
-from mlops_assets.detector.charts import training_curves
-from mlops_assets.detector.judging import Judged, decide_on, judge
-from mlops_assets.detector.other_champion import OtherChampion, other_champion
 from mlops_assets.detector.schema import CHAMPION_DETECTOR, DETECTOR_EVALUATION, DETECTOR_WEIGHTS
-from mlops_assets.detector.snapshot import SPLIT_PREDICTIONS, snapshot_name
-from mlops_assets.detector.training import EpochProgress
 from mlops_assets.metadata import picture, preview
 from mlops_assets.use_case import UseCase, registered_model
 from resources.machine import Machine
@@ -29,6 +21,10 @@ from resources.mlflow import MlflowTracking
 from resources.model_registry import ModelRegistry
 from resources.photo_store import PhotoStore
 from resources.tables import Tables
+
+if TYPE_CHECKING:
+    from mlops_assets.detector.candidate import Candidate
+    from mlops_assets.detector.other_champion import OtherChampion
 
 
 class TrainingConfig(dg.Config):
@@ -63,6 +59,12 @@ def detector_weights(
     use_case: dg.ResourceParam[UseCase],
 ) -> pl.DataFrame:
     """A newly trained version in the model registry, with its weights, ONNX export, class map and manifest."""
+    from mlops_assets.dataset.building import check_trainable
+    from mlops_assets.dataset.versions import active_class_map, manifest
+    from mlops_assets.detector.candidate import train_candidate, with_overrides
+    from mlops_assets.detector.charts import training_curves
+    from mlops_assets.detector.training import EpochProgress
+
     check_trainable(training_dataset, equipment_classes)
     class_map = active_class_map(equipment_classes)
     deployment = {"epochs": machine.epochs} if machine.epochs else {}
@@ -113,14 +115,16 @@ def detector_weights(
     return _weights_row(candidate, version, mlflow.run_id)
 
 
-def _other_champion(registry: ModelRegistry, use_case: str | None, machine: Machine) -> OtherChampion | None:
+def _other_champion(registry: ModelRegistry, use_case: str | None, machine: Machine) -> "OtherChampion | None":
     """What the use case wants its first training to start from, if it names another one."""
+    from mlops_assets.detector.other_champion import other_champion
+
     if use_case is None:
         return None
     return other_champion(registry.of(registered_model(use_case)), Path(machine.scratch) / "models")
 
 
-def _weights_row(candidate: Candidate, version: str, mlflow_run_id: str) -> pl.DataFrame:
+def _weights_row(candidate: "Candidate", version: str, mlflow_run_id: str) -> pl.DataFrame:
     row = {
         "model_version": version,
         "dataset_fingerprint": candidate.tags["dataset_fingerprint"],
@@ -150,6 +154,9 @@ def detector_evaluation(
     use_case: dg.ResourceParam[UseCase],
 ) -> pl.DataFrame:
     """Candidate and champion on the same snapshot of val and test; the candidate's thresholds, chosen on val."""
+    from mlops_assets.detector.judging import Judged, judge
+    from mlops_assets.detector.snapshot import SPLIT_PREDICTIONS, snapshot_name
+
     versions = [model_registry.version(detector_weights.item(0, "model_version"))]
     champion = model_registry.champion()
     versions += [champion] if champion and champion.version != versions[0].version else []
@@ -206,6 +213,9 @@ def champion_detector(
     use_case: dg.ResourceParam[UseCase],
 ) -> dg.Output[pl.DataFrame]:
     """The decision on the candidate, with its reasons; the alias `champion` moves only if it is promoted."""
+    from mlops_assets.detector.judging import decide_on
+    from mlops_assets.detector.snapshot import SPLIT_PREDICTIONS, snapshot_name
+
     candidate = model_registry.version(detector_weights.item(0, "model_version"))
     decision = decide_on(
         candidate,

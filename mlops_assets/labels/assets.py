@@ -6,11 +6,8 @@ import dagster as dg
 import polars as pl
 
 from mlops_assets.compute import CPU_LIGHT, RETRY
-from mlops_assets.labels.importing import import_labels
 from mlops_assets.labels.schema import ANNOTATIONS, EQUIPMENT_CLASSES, LABEL_QUARANTINE
-from mlops_assets.labels.vocabulary import equipment_classes as count_classes
 from mlops_assets.metadata import counts, preview
-from mlops_assets.photos.lookup import landed_photos
 from mlops_assets.use_case import UseCase
 from resources.label_drop import LabelDrop
 from resources.tables import Tables
@@ -31,6 +28,9 @@ def annotations(
     use_case: dg.ResourceParam[UseCase],
 ) -> pl.DataFrame:
     """Every labelled box, the latest labelling of each photo; what cannot be used is quarantined with its reason."""
+    from mlops_assets.labels.importing import import_labels
+    from mlops_assets.photos.lookup import landed_photos
+
     imported = import_labels(
         label_drop.path(),
         photos=landed_photos(raw_photos),
@@ -68,6 +68,9 @@ def equipment_classes(
     use_case: dg.ResourceParam[UseCase],
 ) -> pl.DataFrame:
     """The vocabulary: append-only ids; a name becomes an active class at enough boxes in enough enclosures."""
+    from mlops_assets.labels.vocabulary import equipment_classes as count_classes
+    from mlops_assets.photos.lookup import landed_photos
+
     classes = count_classes(
         annotations,
         landed_photos(raw_photos),

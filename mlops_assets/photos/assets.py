@@ -7,9 +7,6 @@ from mlops_assets.compute import CPU_BATCH, RETRY
 from mlops_assets.lineage import own_code_version
 from mlops_assets.metadata import counts, photo, preview
 from mlops_assets.partitions import DAYS
-from mlops_assets.photos.cleaning import clean_day
-from mlops_assets.photos.intake import conservation, ingest_day
-from mlops_assets.photos.pixels import decode_scaled
 from mlops_assets.photos.schema import CLEAN_PHOTOS, RAW_PHOTOS
 from mlops_assets.progress import logged_progress
 from mlops_assets.use_case import UseCase
@@ -33,6 +30,8 @@ def raw_photos(
     use_case: dg.ResourceParam[UseCase],
 ) -> pl.DataFrame:
     """The ledger of a day's landed files: every one accepted, a duplicate, or quarantined with reason and remedy."""
+    from mlops_assets.photos.intake import conservation, ingest_day
+
     day = context.partition_key
     earlier = tables.read_days("raw_photos", RAW_PHOTOS, before=day).filter(pl.col("status") == "accepted")
     ledger = ingest_day(
@@ -76,6 +75,9 @@ def clean_photos(
     use_case: dg.ResourceParam[UseCase],
 ) -> pl.DataFrame:
     """Quality verdict, retake advice and perceptual hash of every accepted photo."""
+    from mlops_assets.photos.cleaning import clean_day
+    from mlops_assets.photos.pixels import decode_scaled
+
     day = context.partition_key
     accepted = tables.read_days("raw_photos", RAW_PHOTOS, before=day).filter(pl.col("status") == "accepted")
     enclosures = accepted.select("photo_id", "enclosure_id")

@@ -3,7 +3,6 @@
 import polars as pl
 
 from mlops_assets.expectations import between, not_null, one_of, true, unique
-from mlops_assets.photos.landing import pair
 from mlops_assets.photos.schema import STATUSES, VERDICTS
 from mlops_assets.table_checks import CheckInputs, TableCheck
 from resources.expectations import Expectation, Suite
@@ -11,6 +10,8 @@ from resources.expectations import Expectation, Suite
 
 def landed_against_ledger(inputs: CheckInputs) -> pl.DataFrame:
     """One row a landed file, from a listing of its own, with whether the ledger has a row for it."""
+    from mlops_assets.photos.landing import pair
+
     uris = [entry.file.uri for entry in pair(inputs.photo_store.list_day(inputs.day))]
     frame = pl.DataFrame({"landing_uri": uris}, schema={"landing_uri": pl.String()})
     return frame.with_columns(in_ledger=pl.col("landing_uri").is_in(inputs.table["landing_uri"].implode()))
