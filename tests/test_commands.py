@@ -22,6 +22,7 @@ from resources.settings import PROJECT
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
 RUN_BY_CI = {"check", "test"}
+RUN_NIGHTLY = {"production-rehearsal", "fault-table"}
 RUN_HERE = {"demo", "ui", "mlflow", "validate", "help"}
 
 
@@ -51,9 +52,11 @@ def test_every_command_of_the_readme_is_run_by_ci_or_here() -> None:
     commands = [line.split("#")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
     assert commands
     assert all(command.startswith("make ") for command in commands), commands
-    assert {command.split()[1] for command in commands} == RUN_BY_CI | RUN_HERE
+    assert {command.split()[1] for command in commands} == RUN_BY_CI | RUN_NIGHTLY | RUN_HERE
     script = (PROJECT / ".ci" / "run").read_text()
     assert all(f"make {target}\n" in script for target in RUN_BY_CI)
+    nightly = (PROJECT / ".github" / "workflows" / "nightly.yaml").read_text()
+    assert all(f"make {target}" in nightly for target in RUN_NIGHTLY)
 
 
 def test_help_names_every_target(environment: dict[str, str]) -> None:
