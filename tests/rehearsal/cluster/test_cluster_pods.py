@@ -173,7 +173,7 @@ def test_a_cpu_limit_is_the_count_of_processors_seen(api: Api) -> None:
 
 
 def test_no_process_outlives_its_pod_or_the_cluster(tmp_path: Path) -> None:
-    script = "sleep 300 & setsid sleep 300 & sleep {}"
+    script = "sleep 3417 & setsid sleep 3417 & sleep {}"
     with Cluster(settings_of(tmp_path / "cluster")) as cluster:
         api = Api(cluster)
         api.run("left", script.format("0.5"))
@@ -183,7 +183,7 @@ def test_no_process_outlives_its_pod_or_the_cluster(tmp_path: Path) -> None:
         pids = list(cluster.processes().values())
     assert pids
     eventually(lambda: not any(_alive(pid) for pid in pids))
-    eventually(lambda: _count("sleep\x00300") == 0)
+    eventually(lambda: _count("sleep\x003417") == 0)
 
 
 def _alive(pid: int) -> bool:
@@ -214,7 +214,7 @@ def test_faults_of_pods_end_them_as_a_cluster_would(
     api: Api, cluster: Cluster, kind: str, phase: str | None, reason: str | None
 ) -> None:
     cluster.faults.add(PodFault(kind, Selector(labels={"job-name": "struck"}), when_logged="begun"))
-    api.run("struck", "trap 'exit 0' TERM; echo begun; while true; do sleep 0.1; done")
+    api.run("struck", "trap 'exit 143' TERM; echo begun; while true; do sleep 0.1; done")
     assert api.end_of("struck").reason == "BackoffLimitExceeded"
     if phase is None:
         eventually(lambda: not api.core.list_namespaced_pod(NAMESPACE).items)
