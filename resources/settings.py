@@ -80,7 +80,15 @@ class Settings(BaseSettings):
         return self
 
     def places(self, use_case: str) -> Places:
-        """Addresses of one use case, with the placeholders filled in."""
+        """Addresses of one use case, with the placeholders filled in.
+
+        Raises:
+            SettingsError: Another use case than the deployment's would share its store or pages.
+        """
+        shared = [name for name in ("store", "pages") if "{use_case}" not in getattr(self, name)]
+        if shared and use_case != self.use_case:
+            variables = " and ".join(f"{PREFIX}{name.upper()}" for name in shared)
+            raise SettingsError(f"{variables} must hold {{use_case}}: {use_case} would write over {self.use_case}")
         return Places(
             landing=self.fill(self.landing, use_case),
             labels=self.fill(self.labels, use_case),

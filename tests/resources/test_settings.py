@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from resources.settings import SettingsError, load_settings
+from resources.settings import Settings, SettingsError, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -61,3 +61,10 @@ def test_home_is_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLOPS_HOME", "here")
     assert load_settings().home == tmp_path / "here"
+
+
+def test_two_use_cases_cannot_share_a_store() -> None:
+    settings = Settings(store="s3://bucket/store", pages="s3://bucket/{use_case}")
+    assert settings.places(settings.use_case).store == "s3://bucket/store"
+    with pytest.raises(SettingsError, match=r"MLOPS_STORE must hold \{use_case\}: other would write over"):
+        settings.places("other")
