@@ -134,7 +134,6 @@ SCENARIOS: tuple[Scenario, ...] = (
         lambda job: [PodFault("image_pull", Selector(job=job, component="run_worker"))],
         cause="Run timed out due to taking longer than .* seconds to start",
         runs=2,
-        fast=True,
     ),
     Scenario(
         "create_500_twice",

@@ -17,6 +17,9 @@ from rehearsal.faults.deployment import LOCATION, Deployment, on_own_node
 from rehearsal.faults.scenarios import WORKING, Scenario
 
 HOLD_TAG = "faults/hold"
+SETTLED_SECONDS = 3.0
+"""A run is marked as failed a moment before Dagster tags it as one to be retried."""
+
 CLEAN_SECONDS = 45.0
 """How long what a finished group leaves behind may take to go: a pod's grace of 30 s among it."""
 SLACK_SECONDS = 35.0
@@ -73,7 +76,8 @@ class Trial:
             self._ended = None
             return False
         self._ended = self._ended or time.monotonic()
-        return not self._left() or time.monotonic() - self._ended > CLEAN_SECONDS
+        since = time.monotonic() - self._ended
+        return since > SETTLED_SECONDS and (not self._left() or since > CLEAN_SECONDS)
 
     def outcome(self) -> Outcome:
         """Judge it."""
