@@ -13,6 +13,8 @@ export MLOPS_HOME ?= $(CURDIR)/.home
 export DAGSTER_HOME ?= $(MLOPS_HOME)/dagster
 export DAGSTER_DISABLE_TELEMETRY := 1
 export MLFLOW_DISABLE_TELEMETRY := true
+# Where the environment forbids bytecode, as in many containers, every process would compile torch and Dagster anew.
+export PYTHONDONTWRITEBYTECODE :=
 MLFLOW_PORT ?= 5000
 export MLOPS_MLFLOW_UI ?= http://127.0.0.1:$(MLFLOW_PORT)
 
