@@ -31,22 +31,38 @@ class KnownClass(_Section):
     aliases: tuple[str, ...] = ()
 
 
+class FaceBlurRules(_Section):
+    """Faces are made unrecognisable on the normalised photo; the original keeps them."""
+
+    model: Path = Field(description="YuNet as an ONNX file, absolute or relative to the use case file")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of that file, hex")
+    min_score: Fraction = Field(0.6, description="lower finds more faces, and more of what is none")
+
+
 class IntakeRules(_Section):
-    """Limits checked before a landed file is decoded."""
+    """Limits checked before a landed file is decoded, and what is kept of a photo."""
 
     max_bytes: int = Field(100_000_000, gt=0, description="largest file, bytes")
     max_pixels: int = Field(
         120_000_000, gt=0, description="largest picture, pixels; guards against decompression bombs"
     )
-    normalised_long_side: int = Field(1280, ge=320, description="long side of the normalised photo, pixels")
+    normalised_long_side: int = Field(1280, ge=640, description="long side of the normalised photo, pixels")
+    keep_coordinates: bool = Field(False, description="whether the ledger holds where a photo was taken")
+    face_blur: FaceBlurRules | None = Field(None, description="empty: faces stay")
 
 
 class QualityRules(_Section):
-    """Thresholds of the quality verdict, measured on the grey normalised photo scaled to 640 px long side."""
+    """Thresholds of the quality verdict, measured on the grey photo scaled to 640 px long side.
 
-    min_sharpness: float = Field(20.0, ge=0, description="variance of the Laplacian")
+    Their source is `make bench SECTION=quality`: real photos of ../shared/data, whole and spoilt by degrees; the
+    defaults refuse few of the former and nearly all that no longer show the equipment (docs/decisions.md).
+    """
+
+    min_sharpness: float = Field(5.0, ge=0, description="least variance of the second difference of four directions")
     min_brightness: float = Field(20.0, ge=0, le=255, description="mean grey level")
     max_brightness: float = Field(235.0, ge=0, le=255, description="mean grey level")
+    max_dark_share: Fraction = Field(0.65, description="share of pixels that are nearly black")
+    max_bright_share: Fraction = Field(0.30, description="share of pixels that are white")
     min_contrast: float = Field(12.0, ge=0, description="standard deviation of the grey level")
     min_long_side: int = Field(480, ge=1, description="long side of the upright photo as uploaded, pixels")
     near_duplicate_distance: int = Field(4, ge=0, le=64, description="bits of the 64-bit perceptual hash")

@@ -142,7 +142,7 @@ class PhotoFiles:
         return _write_once(target, content)
 
     def put_photo(self, photo_id: str, content: bytes) -> str:
-        """Keep a normalised photo (JPEG bytes), unless it is there already.
+        """Keep a normalised photo (JPEG bytes), in place of one that is there already: it may be normalised anew.
 
         Returns:
             Its URI.
@@ -151,7 +151,9 @@ class PhotoFiles:
             ValueError: `photo_id` is malformed.
             OSError: The store cannot be written.
         """
-        return _write_once(_location(self.photo_uri(photo_id)), content)
+        target = _location(self.photo_uri(photo_id))
+        _write(target, content)
+        return str(target)
 
     def has_photo(self, photo_id: str) -> bool:
         """Whether the normalised photo is there."""
@@ -164,13 +166,17 @@ class PhotoFiles:
             FileNotFoundError: It is not in the store.
             OSError: The store cannot be read.
         """
-        target = _location(self.photo_uri(photo_id))
-        try:
-            return bytes(target.fs.cat_file(target.path))
-        except FileNotFoundError as error:
-            raise FileNotFoundError(
-                f"No normalised photo {target}; materialise raw_photos of its day again to restore it from landing"
-            ) from error
+        return _read_stored(self.photo_uri(photo_id))
+
+    def read_original(self, photo_id: str, extension: str) -> bytes:
+        """Bytes as uploaded.
+
+        Raises:
+            ValueError: `photo_id` or `extension` is malformed.
+            FileNotFoundError: It is not in the store.
+            OSError: The store cannot be read.
+        """
+        return _read_stored(self.original_uri(photo_id, extension))
 
     def _folder(self, kind: str, photo_id: str) -> "UPath":
         if not _PHOTO_ID.fullmatch(photo_id):
@@ -295,15 +301,31 @@ def _is_written(target: "UPath") -> bool:
         return False
 
 
+def _read_stored(uri: str) -> bytes:
+    target = _location(uri)
+    try:
+        return bytes(target.fs.cat_file(target.path))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"No {target} in the store; to restore it from landing, remove its day's file in tables/photo_measures "
+            "and materialise raw_photos of that day"
+        ) from error
+
+
 def _write_once(target: "UPath", content: bytes) -> str:
-    """Write under a temporary name and rename, or with one PUT; what is there under the name already stays."""
+    """Keep what is there under the name already."""
+    if not _is_written(target):
+        _write(target, content)
+    return str(target)
+
+
+def _write(target: "UPath", content: bytes) -> None:
+    """Write under a temporary name and rename, or with one PUT."""
     if not content:
         raise ValueError(f"{target}: refusing to store an empty object")
-    if _is_written(target):
-        return str(target)
     if not _is_local(target):
         target.fs.pipe_file(target.path, content)
-        return str(target)
+        return
     path = Path(str(target))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
@@ -312,4 +334,3 @@ def _write_once(target: "UPath", content: bytes) -> str:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    return str(target)

@@ -156,9 +156,11 @@ class Tables(dg.ConfigurableResource):  # type: ignore[type-arg]
         ]
         return pl.concat([pl.DataFrame(schema={**schema, "day": pl.String()}), *frames])
 
-    def write(self, name: str, frame: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> str:
+    def write(
+        self, name: str, frame: pl.DataFrame, schema: Mapping[str, pl.DataType], partition: str | None = None
+    ) -> str:
         """Replace a table that stands beside an asset's own, such as its quarantine, and give its address."""
-        path = self._path(name, None)
+        path = self._path(name, partition)
         write_parquet(conform(frame, name, {name: schema}), path)
         return str(path)
 

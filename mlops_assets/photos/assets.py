@@ -7,7 +7,7 @@ from mlops_assets.compute import CPU_BATCH, RETRY
 from mlops_assets.lineage import own_code_version
 from mlops_assets.metadata import counts, photo, preview
 from mlops_assets.partitions import DAYS
-from mlops_assets.photos.schema import CLEAN_PHOTOS, RAW_PHOTOS
+from mlops_assets.photos.schema import CLEAN_PHOTOS, PHOTO_MEASURES, RAW_PHOTOS
 from mlops_assets.progress import logged_progress
 from mlops_assets.use_case import UseCase
 from resources.machine import Machine
@@ -34,10 +34,11 @@ def raw_photos(
 
     day = context.partition_key
     earlier = tables.read_days("raw_photos", RAW_PHOTOS, before=day).filter(pl.col("status") == "accepted")
-    ledger = ingest_day(
+    taken = ingest_day(
         photo_store,
         day,
         previous=tables.read("raw_photos", RAW_PHOTOS, day),
+        measured=tables.read("photo_measures", PHOTO_MEASURES, day),
         earlier=earlier.select("photo_id", "landing_uri"),
         rules=use_case.intake,
         timezone=use_case.timezone,
@@ -46,6 +47,9 @@ def raw_photos(
         workers=machine.threads,
         read_again=tables.made_by("raw_photos", day).get(CODE_VERSION) != own_code_version(context),
     )
+    # Before the ledger, which tells what need not be read again.
+    tables.write("photo_measures", taken.measures, PHOTO_MEASURES, day)
+    ledger = taken.ledger
     quarantined = ledger.filter(pl.col("status") == "quarantined").select("landing_uri", "reason", "remedy")
     outside = photo_store.misplaced() + [d for d in photo_store.list_days() if d < use_case.start.isoformat()]
     context.add_output_metadata(
@@ -87,9 +91,11 @@ def clean_photos(
     photos = clean_day(
         photo_store,
         raw_photos,
+        measured=tables.read("photo_measures", PHOTO_MEASURES, day),
         previous=tables.read_if_made_by(own_code_version(context), "clean_photos", CLEAN_PHOTOS, day),
         recent=recent.select("photo_id", "enclosure_id", "perceptual_hash"),
         rules=use_case.quality,
+        intake_rules=use_case.intake,
         progress=logged_progress(context.log, "photos cleaned"),
         workers=machine.threads,
     )

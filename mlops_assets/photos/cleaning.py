@@ -1,45 +1,50 @@
 """The quality table of a day: one row an accepted photo, measured, judged and compared with its neighbours."""
 
-from dataclasses import asdict
-from functools import partial
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from mlops_assets.photos.examination import examined_by, measure_upload
 from mlops_assets.photos.near_duplicates import mark_near_duplicates
 from mlops_assets.photos.parallel import Progress, map_in_threads
-from mlops_assets.photos.pixels import decode_scaled
-from mlops_assets.photos.quality import MEASURED_LONG_SIDE, Measures, judge, measure
+from mlops_assets.photos.pictures import EXTENSIONS
+from mlops_assets.photos.quality import Measures, judge
 from mlops_assets.photos.schema import CLEAN_PHOTOS
-from mlops_assets.use_case import QualityRules
+from mlops_assets.use_case import IntakeRules, QualityRules
 
 if TYPE_CHECKING:
     from resources.photo_files import PhotoFiles
 
-_MEASURES = ["sharpness", "brightness", "contrast", "perceptual_hash"]
+_MEASURES = [field.name for field in fields(Measures)]
 
 
 def clean_day(
     store: "PhotoFiles",
     ledger: pl.DataFrame,
     *,
+    measured: pl.DataFrame,
     previous: pl.DataFrame,
     recent: pl.DataFrame,
     rules: QualityRules,
+    intake_rules: IntakeRules,
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> pl.DataFrame:
     """Judge the accepted photos of a day.
 
-    Only photos that `previous` does not hold are read; verdicts and near-duplicates are worked out anew from the
-    measures, so that a changed threshold costs no reading.
+    A photo is read only where neither `measured` nor `previous` tells how it would be measured now. Verdicts and
+    near-duplicates are worked out anew from the measures, so that a changed threshold costs no reading.
 
     Args:
-        store: Holds the normalised photos.
+        store: Holds the originals and the normalised photos.
         ledger: The day's RAW_PHOTOS.
+        measured: The day's PHOTO_MEASURES.
         previous: The day's last CLEAN_PHOTOS; empty at first, or after the measures themselves have changed.
         recent: photo_id, enclosure_id and perceptual_hash of earlier days' photos, earliest first.
         rules: Thresholds of the use case.
+        intake_rules: How photos are examined in this use case.
         progress: Called after each photo that was read.
         workers: Threads; as many as there are cores where None.
 
@@ -49,12 +54,18 @@ def clean_day(
     Raises:
         FileNotFoundError: An accepted photo is not in the store.
         OSError: The store cannot be read.
-        mlops_assets.photos.pixels.UnreadableImageError: A stored photo is damaged.
+        mlops_assets.photos.quarantine.QuarantineError: A stored original is damaged.
     """
     accepted = ledger.filter(pl.col("status") == "accepted").sort("landing_uri")
-    known = {row["photo_id"]: Measures(**{name: row[name] for name in _MEASURES}) for row in previous.to_dicts()}
-    to_read = [photo_id for photo_id in accepted["photo_id"] if photo_id not in known]
-    results = map_in_threads(partial(_measure_stored, store), to_read, workers=workers)
+    known = _measures(previous) | _measures(measured.filter(pl.col("examined_by") == examined_by(intake_rules)))
+    to_read = accepted.filter(~pl.col("photo_id").is_in(list(known))).select("photo_id", "format").rows()
+
+    def measure_again(photo: tuple[str, str]) -> tuple[str, Measures]:
+        photo_id, kind = photo
+        # A measure does not depend on the time zone, which only EXIF times do.
+        return photo_id, measure_upload(store.read_original(photo_id, EXTENSIONS[kind]), intake_rules, ZoneInfo("UTC"))
+
+    results = map_in_threads(measure_again, to_read, workers=workers)
     for done, (photo_id, measures) in enumerate(results, start=1):
         known[photo_id] = measures
         if progress is not None:
@@ -74,5 +85,7 @@ def clean_day(
     return marked.select(CLEAN_PHOTOS.names())
 
 
-def _measure_stored(store: "PhotoFiles", photo_id: str) -> tuple[str, Measures]:
-    return photo_id, measure(decode_scaled(store.read_photo(photo_id), MEASURED_LONG_SIDE))
+def _measures(table: pl.DataFrame) -> dict[str, Measures]:
+    """Measures by photo_id, of the rows that have them."""
+    rows = table.filter(pl.col("perceptual_hash").is_not_null()).to_dicts()
+    return {row["photo_id"]: Measures(**{name: row[name] for name in _MEASURES}) for row in rows}

@@ -69,11 +69,6 @@ def read_exif(image: "PillowImage.Image", zone: ZoneInfo) -> ExifFacts:
     )
 
 
-def read_orientation(image: "PillowImage.Image") -> int:
-    """EXIF orientation 1 to 8; 1 where missing, broken or out of range."""
-    return _orientation(_directory(image, None))
-
-
 def _directory(image: "PillowImage.Image", ifd: int | None) -> Mapping[int, Any]:
     try:
         exif = image.getexif()

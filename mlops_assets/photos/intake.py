@@ -1,17 +1,19 @@
-"""The ledger of a day: what became of every landed file, and its photo in the store.
+"""The ledger of a day: what became of every landed file, its photo in the store, and what was measured on the way.
 
 Nothing is lost: each landed file is accepted, duplicate or quarantined with a reason, and the same landing gives the
-same ledger. How good a photo is, is for `cleaning`.
+same ledger. Whether a photo is good enough, is for `cleaning`.
 """
 
 import datetime as dt
 import hashlib
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from mlops_assets.photos.examination import examine, examined_by
 from mlops_assets.photos.landing import (
     MAX_SIDECAR_BYTES,
     LandedPhoto,
@@ -23,9 +25,9 @@ from mlops_assets.photos.landing import (
     place,
 )
 from mlops_assets.photos.parallel import Progress, map_in_threads
-from mlops_assets.photos.pictures import PictureFacts, inspect, normalise
+from mlops_assets.photos.pictures import PictureFacts, inspect
 from mlops_assets.photos.quarantine import QuarantineError
-from mlops_assets.photos.schema import RAW_PHOTOS, STATUSES
+from mlops_assets.photos.schema import PHOTO_MEASURES, RAW_PHOTOS, STATUSES
 from mlops_assets.use_case import IntakeRules
 from resources.landed_file import LandedFileError
 
@@ -38,11 +40,22 @@ _SIDECAR_NOTE = "sidecar ignored: "
 _PUT_IN_PLACE = "Upload the file itself instead of a link or special file."
 
 
+@dataclass(frozen=True)
+class TakenIn:
+    """What a day's intake leaves."""
+
+    ledger: pl.DataFrame
+    """RAW_PHOTOS by landing_uri, one row a landed file that is not the sidecar of a photo."""
+    measures: pl.DataFrame
+    """PHOTO_MEASURES by photo_id, one row a photo of the ledger that was read; null measures where it was refused."""
+
+
 def ingest_day(
     store: "PhotoFiles",
     day: str,
     *,
     previous: pl.DataFrame,
+    measured: pl.DataFrame,
     earlier: pl.DataFrame,
     rules: IntakeRules,
     timezone: str,
@@ -50,33 +63,32 @@ def ingest_day(
     progress: Progress | None = None,
     workers: int | None = None,
     read_again: bool = False,
-) -> pl.DataFrame:
+) -> TakenIn:
     """Bring a day's landing into the store and write its ledger.
 
-    A file whose URI and etag stand in `previous` is not read again; duplicates are resolved anew over all. Rows of
-    `previous` whose file is no longer listed stay.
+    A file whose URI and etag stand in `previous` is not read again, if its photo was examined as it would be now;
+    duplicates are resolved anew over all. Rows of `previous` whose file is no longer listed stay.
 
     Args:
         store: Landing zone and store.
         day: YYYY-MM-DD.
         previous: The day's last ledger, RAW_PHOTOS; empty at first.
+        measured: The day's last PHOTO_MEASURES; empty at first.
         earlier: photo_id and landing_uri of the accepted photos of earlier days; of equal photos the first counts.
         rules: Limits of the use case.
         timezone: IANA name, for times without offset.
         first_day: Start of the use case; what landed for an earlier day is quarantined.
         progress: Called after each file that was read.
         workers: Threads; as many as there are cores where None.
-        read_again: Read every listed file, also those that `previous` holds: a rule or the code has changed.
-
-    Returns:
-        RAW_PHOTOS by landing_uri, one row a landed file that is not the sidecar of a photo.
+        read_again: Read every listed file, also those that `previous` holds: the code has changed.
 
     Raises:
         OSError: Landing zone or store cannot be read or written; nothing of the day is then recorded.
     """
     files = store.list_day(day)
-    known = previous.filter(pl.col("photo_id").is_not_null()).select("landing_uri", "etag")
-    reusable = set() if read_again else set(known.iter_rows())
+    version = examined_by(rules)
+    known = measured.filter(pl.col("examined_by") == version)
+    reusable = _reusable(previous.clear() if read_again else previous, known["photo_id"])
     rows: list[Row] = []
     to_read: list[tuple[LandedPhoto, Place]] = []
     reused: list[str] = []
@@ -90,15 +102,34 @@ def ingest_day(
             reused.append(entry.file.uri)
         else:
             to_read.append((entry, where))
-    take = partial(_take, store=store, day=day, rules=rules, zone=ZoneInfo(timezone))
-    for done, row in enumerate(map_in_threads(take, to_read, workers=workers), start=1):
+    intake = _Intake(store, day, rules, ZoneInfo(timezone), version, frozenset(known["photo_id"]))
+    new_measures: list[Row] = []
+    for done, (row, measures) in enumerate(map_in_threads(intake.take, to_read, workers=workers), start=1):
         rows.append(row)
+        if measures is not None:
+            new_measures.append(measures)
         if progress is not None:
             progress(done, len(to_read))
     listed = {file.uri for file in files}
     kept = previous.filter(pl.col("landing_uri").is_in(reused) | ~pl.col("landing_uri").is_in(listed))
     ledger = pl.concat([kept.select(RAW_PHOTOS.names()), pl.DataFrame(rows, schema=RAW_PHOTOS, orient="row")])
-    return _resolve_duplicates(ledger.sort("landing_uri"), earlier)
+    ledger = _resolve_duplicates(ledger.sort("landing_uri"), earlier)
+    return TakenIn(ledger, _merge(measured, new_measures, ledger["photo_id"]))
+
+
+def _reusable(previous: pl.DataFrame, examined: pl.Series) -> set[tuple[str, str]]:
+    """URI and etag of files that need not be read: their photo's row in the measures is as it would be now."""
+    rows = previous.filter(pl.col("photo_id").is_in(examined.implode()) | (pl.col("status") == "erased"))
+    return set(rows.select("landing_uri", "etag").iter_rows())
+
+
+def _merge(measured: pl.DataFrame, new: list[Row], photo_ids: pl.Series) -> pl.DataFrame:
+    """One row a photo of the ledger; of two, the one that was measured just now."""
+    latest = pl.concat(
+        [pl.DataFrame(new, schema=PHOTO_MEASURES, orient="row"), measured.select(PHOTO_MEASURES.names())]
+    )
+    unique = latest.unique("photo_id", keep="first", maintain_order=True)
+    return unique.filter(pl.col("photo_id").is_in(photo_ids.drop_nulls().implode())).sort("photo_id")
 
 
 def conservation(ledger: pl.DataFrame) -> dict[str, int]:
@@ -133,31 +164,53 @@ def _check_listing(entry: LandedPhoto, day: str, rules: IntakeRules, first_day: 
     return where
 
 
-def _take(item: tuple[LandedPhoto, Place], *, store: "PhotoFiles", day: str, rules: IntakeRules, zone: ZoneInfo) -> Row:
-    """Read one file, put its photo into the store and return its row; what the store raises is passed on."""
-    entry, where = item
-    sidecar, ignored = _read_sidecar(store, entry, zone)
-    about: Row = {
-        "enclosure_id": where.enclosure_id,
-        "visit_id": sidecar.visit_id or f"{where.enclosure_id}/{day}",
-        "technician": sidecar.technician,
-        "captured_at": sidecar.captured_at,
-    }
-    try:
-        content = store.read(entry.file.uri)
-    except LandedFileError as error:
-        return _refused_row(entry, QuarantineError(f"{error}.", _PUT_IN_PLACE), **about)
-    about["photo_id"] = photo_id = hashlib.sha256(content).hexdigest()
-    try:
-        facts = inspect(content, max_pixels=rules.max_pixels, zone=zone)
-        about |= _facts_row(facts, sidecar)
-        if not store.has_photo(photo_id):  # else it was whole when it was stored
-            photo = normalise(content, long_side=rules.normalised_long_side)
-            store.put_original(photo_id, facts.extension, content)
-            store.put_photo(photo_id, photo)
-    except QuarantineError as refused:
-        return _refused_row(entry, refused, **about)
-    return {**_file_row(entry), **about, "status": "accepted", "reason": ignored}
+@dataclass(frozen=True)
+class _Intake:
+    """What is the same for every file of a day; `take` is called from several threads."""
+
+    store: "PhotoFiles"
+    day: str
+    rules: IntakeRules
+    zone: ZoneInfo
+    examined_by: str
+    known: frozenset[str]
+    """photo_ids that were examined as they would be now."""
+
+    def take(self, item: tuple[LandedPhoto, Place]) -> tuple[Row, Row | None]:
+        """Read one file and put its photo into the store; its rows of the ledger and, if it was examined, the measures.
+
+        What the store raises is passed on.
+        """
+        entry, where = item
+        sidecar, ignored = _read_sidecar(self.store, entry, self.zone)
+        about: Row = {
+            "enclosure_id": where.enclosure_id,
+            "visit_id": sidecar.visit_id or f"{where.enclosure_id}/{self.day}",
+            "technician": sidecar.technician,
+            "captured_at": sidecar.captured_at,
+        }
+        try:
+            content = self.store.read(entry.file.uri)
+        except LandedFileError as error:
+            return _refused_row(entry, QuarantineError(f"{error}.", _PUT_IN_PLACE), **about), None
+        about["photo_id"] = photo_id = hashlib.sha256(content).hexdigest()
+        examined: Row = {"photo_id": photo_id, "examined_by": self.examined_by}
+        try:
+            facts, found = self._examined(photo_id, content)
+            about |= _facts_row(facts, sidecar, self.rules)
+        except QuarantineError as refused:
+            return _refused_row(entry, refused, **about), examined
+        row = {**_file_row(entry), **about, "status": "accepted", "reason": ignored}
+        return row, {**examined, **found} if found else None
+
+    def _examined(self, photo_id: str, content: bytes) -> tuple[PictureFacts, Mapping[str, object]]:
+        """Facts, and the measures of a photo that is not known yet and is in the store now."""
+        if photo_id in self.known and self.store.has_photo(photo_id):
+            return inspect(content, max_pixels=self.rules.max_pixels, zone=self.zone), {}
+        examined = examine(content, self.rules, self.zone)
+        self.store.put_original(photo_id, examined.facts.extension, content)
+        self.store.put_photo(photo_id, examined.photo)
+        return examined.facts, asdict(examined.measures)
 
 
 def _read_sidecar(store: "PhotoFiles", entry: LandedPhoto, zone: ZoneInfo) -> tuple[Sidecar, str | None]:
@@ -172,13 +225,13 @@ def _read_sidecar(store: "PhotoFiles", entry: LandedPhoto, zone: ZoneInfo) -> tu
         return Sidecar(), f"{_SIDECAR_NOTE}{' '.join(str(error).split())}"
 
 
-def _facts_row(facts: PictureFacts, sidecar: Sidecar) -> Row:
+def _facts_row(facts: PictureFacts, sidecar: Sidecar, rules: IntakeRules) -> Row:
     return {
         # The sidecar was written for this photo on purpose; the camera's clock may be off.
         "captured_at": sidecar.captured_at or facts.exif.captured_at,
         "camera": facts.exif.camera,
-        "latitude": facts.exif.latitude,
-        "longitude": facts.exif.longitude,
+        "latitude": facts.exif.latitude if rules.keep_coordinates else None,
+        "longitude": facts.exif.longitude if rules.keep_coordinates else None,
         "width": facts.width,
         "height": facts.height,
         "format": facts.format,

@@ -5,6 +5,9 @@ Measures and verdict of one photo; which photos are looked at is in `cleaning`.
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from mlops_assets.photos.near_duplicates import perceptual_hash
 from mlops_assets.photos.pixels import Image, fit_long_side
 from mlops_assets.use_case import QualityRules
@@ -13,16 +16,37 @@ MEASURED_LONG_SIDE = 640
 """All photos are measured at this long side, so that one threshold suits every camera; smaller ones as they are."""
 
 
+DARK_GREY, BRIGHT_GREY = 20, 250
+"""Grey levels below which nothing can be told from black, and from which on the sensor was full."""
+
+_SECOND_DIFFERENCES = (
+    ((0, 0, 0), (1, -2, 1), (0, 0, 0)),
+    ((0, 1, 0), (0, -2, 0), (0, 1, 0)),
+    ((0.5, 0, 0), (0, -1, 0), (0, 0, 0.5)),
+    ((0, 0, 0.5), (0, -1, 0), (0.5, 0, 0)),
+)
+"""Across, down, and along both diagonals, where the step is longer by the root of 2."""
+
+
 @dataclass(frozen=True)
 class Measures:
     """What the verdict rests on."""
 
     sharpness: float
-    """Variance of the Laplacian of the grey photo (Pech-Pacheco et al., 2000); low when out of focus or shaken."""
+    """The smallest variance of the grey photo's second difference over four directions.
+
+    The four directions are those of the diagonal Laplacian (Thelen et al., 2009; operator LAP4 of Pertuz et al., 2013).
+    Their sum is high for a photo that was smeared in one direction only, since edges along it stay; the smallest of
+    them is low when out of focus and when shaken.
+    """
     brightness: float
     """Mean grey level, 0 to 255."""
     contrast: float
     """Standard deviation of the grey level, 0 to 127.5."""
+    dark_share: float
+    """Share of pixels below DARK_GREY, 0 to 1: high in the dark, also where a flash lights what is near."""
+    bright_share: float
+    """Share of pixels from BRIGHT_GREY on, 0 to 1."""
     perceptual_hash: str
 
 
@@ -45,12 +69,23 @@ def measure(image: Image) -> Measures:
 
     small = fit_long_side(image, MEASURED_LONG_SIDE)
     grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
+    levels = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel() / grey.size
+    mean, deviation = cv2.meanStdDev(grey)
     return Measures(
-        sharpness=float(cv2.Laplacian(grey, cv2.CV_32F).var()),
-        brightness=float(grey.mean()),
-        contrast=float(grey.std()),
+        sharpness=min(_variance(grey, kernel) for kernel in _SECOND_DIFFERENCES),
+        brightness=float(mean[0, 0]),
+        contrast=float(deviation[0, 0]),
+        dark_share=float(levels[:DARK_GREY].sum()),
+        bright_share=float(levels[BRIGHT_GREY:].sum()),
         perceptual_hash=perceptual_hash(small),
     )
+
+
+def _variance(grey: npt.NDArray[np.uint8], kernel: tuple[tuple[float, ...], ...]) -> float:
+    import cv2
+
+    _, deviation = cv2.meanStdDev(cv2.filter2D(grey, cv2.CV_32F, np.array(kernel, dtype=np.float32)))
+    return float(deviation[0, 0] ** 2)
 
 
 def judge(measures: Measures, rules: QualityRules, *, long_side: int) -> Verdict:
@@ -76,7 +111,7 @@ def judge(measures: Measures, rules: QualityRules, *, long_side: int) -> Verdict
         findings.append(
             (
                 f"blurred: sharpness {measures.sharpness:.1f}, at least {rules.min_sharpness:g} wanted",
-                "Hold the phone still, tap on the equipment to focus, and wipe the lens.",
+                "Hold the phone still with both hands, tap on the equipment to focus, and wipe the lens.",
             )
         )
     if not findings:
@@ -89,9 +124,15 @@ def _light(measures: Measures, rules: QualityRules) -> list[tuple[str, str]]:
     if measures.brightness < rules.min_brightness:
         reason = f"too dark: brightness {measures.brightness:.0f}, at least {rules.min_brightness:g} wanted"
         return [(reason, "Switch on the flash or a lamp and take the photo again.")]
+    if measures.dark_share > rules.max_dark_share:
+        reason = f"nearly black: {measures.dark_share:.0%} of the photo, at most {rules.max_dark_share:.0%} wanted"
+        return [(reason, "The flash did not reach everything: step closer, or light the enclosure with a lamp.")]
     if measures.brightness > rules.max_brightness:
         reason = f"too bright: brightness {measures.brightness:.0f}, at most {rules.max_brightness:g} wanted"
         return [(reason, "Turn so that the sun or flash does not shine into the lens, and take the photo again.")]
+    if measures.bright_share > rules.max_bright_share:
+        reason = f"overexposed: {measures.bright_share:.0%} of the photo is white, at most {rules.max_bright_share:.0%}"
+        return [(reason + " wanted", "Tap on the bright part before the shot, or shade the enclosure from the sun.")]
     if measures.contrast < rules.min_contrast:
         reason = f"hardly any contrast: {measures.contrast:.1f}, at least {rules.min_contrast:g} wanted"
         return [(reason, "Take finger, cover or fog off the lens and show the open enclosure.")]

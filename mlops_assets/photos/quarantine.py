@@ -1,5 +1,7 @@
 """How a landed file is refused: a reason and a remedy in words for the person who put it there."""
 
+from collections.abc import Callable
+
 
 class QuarantineError(ValueError):
     """A landed file cannot become a photo of the catalogue.
@@ -17,6 +19,14 @@ class QuarantineError(ValueError):
         self.remedy = remedy
         self.width = width
         self.height = height
+
+    def __reduce__(self) -> tuple[Callable[..., "QuarantineError"], tuple[object, ...]]:
+        """What pickle calls again: an exception alone is rebuilt from its message, which is two arguments here."""
+        return _rebuilt, (self.reason, self.remedy, self.width, self.height)
+
+
+def _rebuilt(reason: str, remedy: str, width: int | None, height: int | None) -> QuarantineError:
+    return QuarantineError(reason, remedy, width=width, height=height)
 
 
 def in_words(error: BaseException) -> str:

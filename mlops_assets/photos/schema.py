@@ -41,6 +41,8 @@ CLEAN_PHOTOS = pl.Schema(
         "sharpness": pl.Float64(),
         "brightness": pl.Float64(),
         "contrast": pl.Float64(),
+        "dark_share": pl.Float64(),
+        "bright_share": pl.Float64(),
         "perceptual_hash": pl.String(),
         "verdict": pl.String(),
         "reason": pl.String(),
@@ -49,3 +51,17 @@ CLEAN_PHOTOS = pl.Schema(
     }
 )
 """One row an accepted photo of a day."""
+
+PHOTO_MEASURES = pl.Schema(
+    {
+        "photo_id": pl.String(),
+        "sharpness": pl.Float64(),
+        "brightness": pl.Float64(),
+        "contrast": pl.Float64(),
+        "dark_share": pl.Float64(),
+        "bright_share": pl.Float64(),
+        "perceptual_hash": pl.String(),
+        "examined_by": pl.String(),
+    }
+)
+"""Beside a day's ledger, one row a photo that was examined: `quality.Measures`, and `examination.examined_by`."""

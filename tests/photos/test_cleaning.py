@@ -4,11 +4,11 @@ import polars as pl
 import pytest
 from PIL import ImageEnhance, ImageFilter
 from polars.testing import assert_frame_equal
-from upload_samples import counting_store, ingest, land, picture, scene
+from upload_samples import NO_MEASURES, counting_store, ingest, land, picture, scene, take_in
 
 from mlops_assets.photos.cleaning import clean_day
 from mlops_assets.photos.schema import CLEAN_PHOTOS
-from mlops_assets.use_case import QualityRules
+from mlops_assets.use_case import IntakeRules, QualityRules
 
 NOTHING = pl.DataFrame(schema=CLEAN_PHOTOS)
 NOBODY = pl.DataFrame(schema={"photo_id": pl.String(), "enclosure_id": pl.String(), "perceptual_hash": pl.String()})
@@ -19,8 +19,17 @@ def store(tmp_path):
     return counting_store(tmp_path)
 
 
-def clean(store, ledger, *, previous=NOTHING, recent=NOBODY, rules=None, **options):
-    return clean_day(store, ledger, previous=previous, recent=recent, rules=rules or QualityRules(), **options)
+def clean(store, ledger, *, measured=NO_MEASURES, previous=NOTHING, recent=NOBODY, rules=None, **options):
+    return clean_day(
+        store,
+        ledger,
+        measured=measured,
+        previous=previous,
+        recent=recent,
+        rules=rules or QualityRules(),
+        intake_rules=IntakeRules(),
+        **options,
+    )
 
 
 def blurred(seed: int) -> bytes:
@@ -62,6 +71,21 @@ def test_a_rerun_reads_nothing_and_a_changed_threshold_changes_the_verdict_witho
     assert store._reads == []
 
 
+def test_what_intake_has_measured_is_not_read_again_and_is_the_same_to_the_last_digit(store):
+    land(store, "CAB-1/a.jpg", picture(1, size=(3000, 2000)))
+    land(store, "CAB-1/b.png", picture(2, "PNG"))
+    taken = take_in(store)
+    store._reads.clear()
+    cleaned = clean(store, taken.ledger, measured=taken.measures)
+    assert store._reads == []
+    assert_frame_equal(clean(store, taken.ledger), cleaned)
+    assert sorted(store._reads) == sorted(taken.ledger["photo_id"])
+    store._reads.clear()
+    other = taken.measures.with_columns(examined_by=pl.lit("other code"))
+    assert_frame_equal(clean(store, taken.ledger, measured=other), cleaned)
+    assert sorted(store._reads) == sorted(taken.ledger["photo_id"])
+
+
 def test_near_duplicates_are_found_within_the_day_and_among_recent_photos(store):
     land(store, "CAB-1/a.jpg", picture(1))
     land(store, "CAB-1/b.jpg", brighter(1))
@@ -85,5 +109,5 @@ def test_a_photo_missing_from_the_store_is_an_error_with_a_remedy(store, tmp_pat
     ledger = ingest(store)
     (tmp_path / "empty").mkdir()
     other = type(store)(landing=store.landing, root=str(tmp_path / "empty"))
-    with pytest.raises(FileNotFoundError, match="materialise raw_photos"):
+    with pytest.raises(FileNotFoundError, match="remove its day's file in tables/photo_measures"):
         clean(other, ledger)

@@ -1,17 +1,19 @@
 import datetime as dt
 import hashlib
+import io
 import json
 import shutil
 from pathlib import Path
 
 import polars as pl
 import pytest
+from PIL import Image
 from polars.testing import assert_frame_equal
-from upload_samples import DAY, SHARED_DATA, CountingStore, counting_store, ingest, land, picture
+from upload_samples import DAY, SHARED_DATA, CountingStore, counting_store, ingest, land, picture, take_in
 
-from mlops_assets.photos.intake import conservation
+from mlops_assets.photos.intake import TakenIn, conservation
 from mlops_assets.photos.landing import changed_uris, pair
-from mlops_assets.photos.schema import RAW_PHOTOS
+from mlops_assets.photos.schema import PHOTO_MEASURES, RAW_PHOTOS
 from mlops_assets.use_case import IntakeRules
 
 
@@ -76,26 +78,63 @@ def test_a_rerun_gives_the_same_ledger_and_reads_nothing(store):
         land(store, f"CAB-1/{number}.jpg", picture(number % 2))
     land(store, "CAB-1/0.jpg.json", b'{"technician": "T"}')
     land(store, "CAB-1/bad.jpg", b"bad")
-    first = ingest(store)
+    first = take_in(store)
     assert len(store._reads) == 5
     store._reads.clear()
-    assert_frame_equal(ingest(store, previous=first), first)
+    second = take_in(store, previous=first)
+    assert_frame_equal(second.ledger, first.ledger)
+    assert_frame_equal(second.measures, first.measures)
     assert store._reads == []
-    assert changed_uris(store.list_day(DAY), first) == []
+    assert changed_uris(store.list_day(DAY), first.ledger) == []
 
 
-def test_without_a_previous_ledger_the_same_table_comes_back_and_nothing_is_written_again(store):
+def test_without_a_previous_ledger_the_same_tables_and_bytes_come_back(store):
     land(store, "CAB-1/a.jpg", picture(1))
-    first = ingest(store, workers=1)
-    store._writes.clear()
-    assert_frame_equal(ingest(store, workers=4), first)
-    assert store._writes == []
+    first = take_in(store, workers=1)
+    photo_id = first.ledger["photo_id"].item()
+    original = Path(store.original_uri(photo_id, "jpg")).stat()
+    photo = store.read_photo(photo_id)
+    second = take_in(store, workers=4)
+    assert_frame_equal(second.ledger, first.ledger)
+    assert_frame_equal(second.measures, first.measures)
+    assert store.read_photo(photo_id) == photo
+    assert Path(store.original_uri(photo_id, "jpg")).stat().st_ino == original.st_ino
+
+
+def test_a_changed_setting_of_the_normalised_photo_has_just_its_photos_made_anew(store):
+    land(store, "CAB-1/a.jpg", picture(1, size=(1600, 1200)))
+    land(store, "CAB-1/bad.jpg", b"bad")
+    first = take_in(store)
+    smaller = take_in(store, previous=first, rules=IntakeRules(normalised_long_side=800))
+    assert_frame_equal(smaller.ledger, first.ledger)
+    assert Image.open(io.BytesIO(store.read_photo(first.ledger["photo_id"][0]))).size == (800, 600)
+    assert first.measures["examined_by"].n_unique() == smaller.measures["examined_by"].n_unique() == 1
+    assert first.measures["examined_by"][0] != smaller.measures["examined_by"][0]
+
+
+def test_measures_are_kept_for_every_photo_that_was_read_and_null_where_it_was_refused(store):
+    land(store, "CAB-1/a.jpg", picture(1))
+    land(store, "CAB-1/b.jpg", picture(1))
+    land(store, "CAB-1/bad.jpg", b"bad")
+    taken = take_in(store)
+    assert taken.measures.schema == PHOTO_MEASURES
+    assert taken.measures["photo_id"].to_list() == sorted(taken.ledger["photo_id"].unique())
+    assert sorted(taken.measures["sharpness"].is_null()) == [False, True]
+
+
+def test_coordinates_stay_in_the_original_unless_the_use_case_asks_for_them(store):
+    exif = Image.Exif()
+    exif.get_ifd(0x8825).update({1: "N", 2: (47.0, 30.0, 0.0), 3: "E", 4: (19.0, 0.0, 0.0)})
+    land(store, "CAB-1/a.jpg", picture(1, exif=exif))
+    assert ingest(store).select("latitude", "longitude").row(0) == (None, None)
+    kept = ingest(store, rules=IntakeRules(keep_coordinates=True))
+    assert kept.select("latitude", "longitude").row(0) == (47.5, 19.0)
 
 
 def test_only_a_new_file_and_one_whose_sidecar_changed_are_read(store):
     land(store, "CAB-1/a.jpg", picture(1))
     changed = land(store, "CAB-1/b.jpg", picture(2))
-    first = ingest(store)
+    first = take_in(store)
     store._reads.clear()
     new = land(store, "CAB-1/c.jpg", picture(3))
     sidecar = land(store, "CAB-1/b.jpg.json", b'{"visit_id": "V-9"}')
@@ -106,8 +145,8 @@ def test_only_a_new_file_and_one_whose_sidecar_changed_are_read(store):
 
 def test_an_orphan_sidecar_leaves_the_ledger_once_its_photo_lands(store):
     land(store, "CAB-1/a.jpg.json", b'{"technician": "T"}')
-    first = ingest(store)
-    assert first["status"].to_list() == ["quarantined"]
+    first = take_in(store)
+    assert first.ledger["status"].to_list() == ["quarantined"]
     land(store, "CAB-1/a.jpg", picture(1))
     second = ingest(store, previous=first)
     assert second.select("status", "technician").rows() == [("accepted", "T")]
@@ -115,22 +154,22 @@ def test_an_orphan_sidecar_leaves_the_ledger_once_its_photo_lands(store):
 
 def test_a_row_whose_file_is_gone_stays(store):
     path = Path(land(store, "CAB-1/a.jpg", picture(1)))
-    first = ingest(store)
+    first = take_in(store)
     path.unlink()
-    assert_frame_equal(ingest(store, previous=first), first)
+    assert_frame_equal(ingest(store, previous=first), first.ledger)
 
 
 def test_a_photo_of_an_earlier_day_makes_a_duplicate_and_an_earlier_path_takes_over(store):
     early = land(store, "CAB-1/z.jpg", picture(1), day="2026-10-05")
     land(store, "CAB-1/m.jpg", picture(1))
     late = land(store, "CAB-2/n.jpg", picture(2))
-    alone = ingest(store)
-    assert alone["status"].to_list() == ["accepted", "accepted"]
+    alone = take_in(store)
+    assert alone.ledger["status"].to_list() == ["accepted", "accepted"]
 
     accepted = ingest(store, day="2026-10-05").filter(pl.col("status") == "accepted")
     store._reads.clear()
-    after = ingest(store, previous=alone, earlier=accepted.select("photo_id", "landing_uri"))
-    assert after.select("status", "duplicate_of").rows() == [("duplicate", early), ("accepted", None)]
+    after = take_in(store, previous=alone, earlier=accepted.select("photo_id", "landing_uri"))
+    assert after.ledger.select("status", "duplicate_of").rows() == [("duplicate", early), ("accepted", None)]
     assert store._reads == []
 
     first = land(store, "CAB-1/a.jpg", picture(2))
@@ -154,21 +193,21 @@ def test_a_sidecar_tells_who_when_and_which_visit(store):
 def test_an_unusable_sidecar_is_ignored_with_a_note_that_survives_being_a_duplicate(store, content):
     land(store, "CAB-1/a.jpg", picture(1))
     land(store, "CAB-1/a.jpg.json", content)
-    ledger = ingest(store)
-    taken = row(ledger, "a.jpg")
+    alone = take_in(store)
+    taken = row(alone.ledger, "a.jpg")
     assert taken["status"] == "accepted"
     assert taken["reason"].startswith("sidecar ignored: ")
     earlier = pl.DataFrame({"photo_id": [taken["photo_id"]], "landing_uri": ["/other.jpg"]})
-    as_duplicate = ingest(store, previous=ledger, earlier=earlier)
-    assert row(as_duplicate, "a.jpg")["reason"] == f"The same photo as /other.jpg. {taken['reason']}"
-    assert_frame_equal(ingest(store, previous=as_duplicate), ledger)
+    as_duplicate = take_in(store, previous=alone, earlier=earlier)
+    assert row(as_duplicate.ledger, "a.jpg")["reason"] == f"The same photo as /other.jpg. {taken['reason']}"
+    assert_frame_equal(ingest(store, previous=as_duplicate), alone.ledger)
 
 
 def test_a_day_before_the_start_is_quarantined_unread_and_taken_once_the_start_moves(store):
     land(store, "CAB-1/a.jpg", picture(1))
-    before = ingest(store, first_day=dt.date(2026, 10, 7))
-    assert before["status"].to_list() == ["quarantined"]
-    assert "2026-10-07" in before["reason"][0]
+    before = take_in(store, first_day=dt.date(2026, 10, 7))
+    assert before.ledger["status"].to_list() == ["quarantined"]
+    assert "2026-10-07" in before.ledger["reason"][0]
     assert store._reads == []
     assert ingest(store, previous=before)["status"].to_list() == ["accepted"]
 
@@ -205,7 +244,8 @@ def test_a_day_without_landing_has_an_empty_ledger(store):
 
 def test_an_erased_row_stays_erased(store):
     land(store, "CAB-1/a.jpg", picture(1))
-    erased = ingest(store).with_columns(status=pl.lit("erased"))
+    taken = take_in(store)
+    erased = TakenIn(taken.ledger.with_columns(status=pl.lit("erased")), taken.measures)
     assert ingest(store, previous=erased)["status"].to_list() == ["erased"]
 
 

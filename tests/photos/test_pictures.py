@@ -6,8 +6,10 @@ import pytest
 from PIL import Image, ImageCms
 from upload_samples import SHARED_DATA, picture, scene
 
-from mlops_assets.photos.pictures import inspect, normalise
+from mlops_assets.photos.examination import examine, glance, measure_upload
+from mlops_assets.photos.pictures import inspect
 from mlops_assets.photos.quarantine import QuarantineError
+from mlops_assets.use_case import IntakeRules
 
 BUDAPEST = ZoneInfo("Europe/Budapest")
 
@@ -28,8 +30,12 @@ def look(content: bytes, max_pixels: int = 10_000_000):
     return inspect(content, max_pixels=max_pixels, zone=BUDAPEST)
 
 
+def normalise(content: bytes, long_side: int = 1280) -> bytes:
+    return examine(content, IntakeRules(normalised_long_side=long_side), BUDAPEST).photo
+
+
 def normalised(content: bytes, long_side: int = 1280) -> Image.Image:
-    return Image.open(io.BytesIO(normalise(content, long_side=long_side)))
+    return Image.open(io.BytesIO(normalise(content, long_side)))
 
 
 def encoded(image: Image.Image, fmt: str, **options) -> bytes:
@@ -103,7 +109,7 @@ def test_a_truncated_picture_is_refused(fmt, kept):
 
     def take() -> None:
         look(cut)
-        normalise(cut, long_side=1280)
+        normalise(cut)
 
     with pytest.raises(QuarantineError):
         take()
@@ -135,7 +141,7 @@ def test_the_normalised_photo_carries_no_metadata():
 
 
 def test_equal_uploads_give_equal_normalised_bytes():
-    assert normalise(picture(1), long_side=320) == normalise(picture(1), long_side=320)
+    assert normalise(picture(1)) == normalise(picture(1))
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "1", "LA", "RGBA", "PA", "I;16", "I", "CMYK"])

@@ -12,6 +12,12 @@ def sharp() -> np.ndarray:
     return np.asarray(scene(1, 1280, 960))[:, :, ::-1].copy()
 
 
+def lit_in_the_middle(image: np.ndarray) -> np.ndarray:
+    spot = np.zeros(image.shape[:2], np.float32)
+    cv2.circle(spot, (640, 480), 300, 1.0, -1)
+    return (image * np.maximum(cv2.GaussianBlur(spot, (0, 0), 20), 0.02)[:, :, None]).astype(np.uint8)
+
+
 def verdict(image: np.ndarray, long_side: int = 1280):
     return assess(image, QualityRules(), long_side=long_side)[1]
 
@@ -28,6 +34,10 @@ def test_a_sharp_well_lit_photo_is_usable_without_advice():
         (lambda image: (245 + image * 0.03).astype(np.uint8), "too bright", "sun"),
         (lambda image: (110 + image * 0.05).astype(np.uint8), "hardly any contrast", "finger"),
         (lambda image: cv2.GaussianBlur(image, (0, 0), 12), "blurred", "focus"),
+        (lambda image: cv2.blur(image, (40, 1)), "blurred", "still"),
+        (lambda image: cv2.blur(image, (1, 40)), "blurred", "still"),
+        (lambda image: lit_in_the_middle(image), "nearly black", "step closer"),
+        (lambda image: np.where(np.indices(image.shape)[0] < 400, 255, image).astype(np.uint8), "overexposed", "Tap"),
     ],
 )
 def test_each_fault_is_named_with_its_own_advice(spoilt, reason, advice):

@@ -10,13 +10,15 @@ import polars as pl
 from PIL import Image
 from pydantic import PrivateAttr
 
-from mlops_assets.photos.intake import ingest_day
-from mlops_assets.photos.schema import RAW_PHOTOS
+from mlops_assets.photos.intake import TakenIn, ingest_day
+from mlops_assets.photos.schema import PHOTO_MEASURES, RAW_PHOTOS
 from mlops_assets.use_case import IntakeRules
 from resources.photo_store import PhotoStore
 
 DAY = "2026-10-06"
 NO_LEDGER = pl.DataFrame(schema=RAW_PHOTOS)
+NO_MEASURES = pl.DataFrame(schema=PHOTO_MEASURES)
+NOTHING_YET = TakenIn(NO_LEDGER, NO_MEASURES)
 SHARED_DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
 
@@ -33,6 +35,10 @@ class CountingStore(PhotoStore):
     def read_photo(self, photo_id: str) -> bytes:
         self._reads.append(photo_id)
         return super().read_photo(photo_id)
+
+    def read_original(self, photo_id: str, extension: str) -> bytes:
+        self._reads.append(photo_id)
+        return super().read_original(photo_id, extension)
 
     def put_photo(self, photo_id: str, content: bytes) -> str:
         self._writes.append(photo_id)
@@ -64,23 +70,29 @@ def land(store: PhotoStore, path: str, content: bytes, day: str = DAY) -> str:
     return str(target)
 
 
-def ingest(
+def take_in(
     store: PhotoStore,
     *,
     day: str = DAY,
-    previous: pl.DataFrame = NO_LEDGER,
+    previous: TakenIn = NOTHING_YET,
     earlier: pl.DataFrame = NO_LEDGER,
     rules: IntakeRules | None = None,
     first_day: dt.date = dt.date(2026, 10, 1),
     **options: Any,
-) -> pl.DataFrame:
+) -> TakenIn:
     return ingest_day(
         store,
         day,
-        previous=previous,
+        previous=previous.ledger,
+        measured=previous.measures,
         earlier=earlier,
         rules=rules or IntakeRules(),
         timezone="Europe/Budapest",
         first_day=first_day,
         **options,
     )
+
+
+def ingest(store: PhotoStore, **options: Any) -> pl.DataFrame:
+    """The ledger alone."""
+    return take_in(store, **options).ledger

@@ -1,0 +1,87 @@
+"""One pass over an upload: from one reading and one decode, what it is, how good it is, and its normalised photo.
+
+What is stored and recorded of it is for `intake`. Every codec that is used frees Python's lock, so threads suit it.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from mlops_assets.code_versions import code_version
+from mlops_assets.photos.pictures import PictureFacts, decode
+from mlops_assets.photos.pixels import Image, fit_long_side
+from mlops_assets.photos.quality import MEASURED_LONG_SIDE, Measures, measure
+from mlops_assets.use_case import IntakeRules
+
+JPEG_QUALITY = 90
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What one pass finds."""
+
+    facts: PictureFacts
+    measures: Measures
+    photo: bytes
+    """The normalised photo: JPEG, upright, sRGB, no metadata."""
+
+
+def examined_by(rules: IntakeRules) -> str:
+    """The version of what an examination comes to: of its code, of the codecs that are used, and of its settings."""
+    settings = rules.model_dump_json(include={"max_pixels", "normalised_long_side", "face_blur"})
+    code = code_version("mlops_assets.photos.examination", "examine", image="cpu")
+    return f"{code}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
+
+
+def examine(content: bytes, rules: IntakeRules, zone: ZoneInfo) -> Examined:
+    """Judge, measure and normalise an upload.
+
+    Args:
+        content: The file's bytes.
+        rules: Limits, and size of the normalised photo.
+        zone: Time zone of EXIF times without offset.
+
+    Raises:
+        QuarantineError: No picture that is taken, or truncated or broken.
+    """
+    facts, pixels = _decoded(content, rules, zone, rules.normalised_long_side)
+    return Examined(facts, _measured(pixels), _encode(pixels))
+
+
+def measure_upload(content: bytes, rules: IntakeRules, zone: ZoneInfo) -> Measures:
+    """The measures that `examine` gives, to the last digit, without the normalised photo.
+
+    Raises:
+        QuarantineError: As `examine`.
+    """
+    return _measured(_decoded(content, rules, zone, rules.normalised_long_side)[1])
+
+
+def glance(content: bytes, rules: IntakeRules, zone: ZoneInfo) -> tuple[PictureFacts, Measures]:
+    """Judge and measure an upload that is not kept, as a check before the upload does.
+
+    A JPEG is decoded no further than the measures need, which moves them a little (see docs/decisions.md).
+
+    Raises:
+        QuarantineError: As `examine`.
+    """
+    facts, pixels = _decoded(content, rules, zone, MEASURED_LONG_SIDE)
+    return facts, _measured(pixels)
+
+
+def _decoded(content: bytes, rules: IntakeRules, zone: ZoneInfo, long_side: int) -> tuple[PictureFacts, Image]:
+    return decode(content, long_side=long_side, max_pixels=rules.max_pixels, zone=zone)
+
+
+def _measured(pixels: Image) -> Measures:
+    small = fit_long_side(pixels, MEASURED_LONG_SIDE)
+    return measure(np.ascontiguousarray(small[:, :, ::-1]))
+
+
+def _encode(pixels: Image) -> bytes:
+    import simplejpeg
+
+    contiguous = np.ascontiguousarray(pixels)
+    return bytes(simplejpeg.encode_jpeg(contiguous, quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling="420"))
