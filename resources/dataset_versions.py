@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import dagster as dg
 import polars as pl
 
+from resources.atomic_write import write_atomically
 from resources.locations import location
-from resources.tables import write_atomically, write_parquet
+from resources.tables import write_parquet
 
 
 class DatasetVersions(dg.ConfigurableResource):  # type: ignore[type-arg]

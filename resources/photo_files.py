@@ -9,11 +9,11 @@ import datetime as dt
 import os
 import re
 import stat
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resources.atomic_write import remove_left_over, write_atomically
 from resources.landed_file import LandedFile, LandedFileError, LandingEscapeError
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ class PhotoFiles:
     """Lists and reads the landing zone; keeps originals and normalised photos under content-addressed names.
 
     Layout below `root`: `originals/ab/<photo_id>.<ext>` (bytes as uploaded) and `photos/ab/<photo_id>.jpg`, where
-    `ab` are the first two digits of the photo_id. Safe to use from several threads.
+    `ab` are the first two digits of the photo_id; in a folder also `incoming/`, what is being written. Safe to use
+    from several threads.
     """
 
     def __init__(self, landing: str, root: str) -> None:
@@ -139,7 +140,9 @@ class PhotoFiles:
             folder = _local(self.root) / "originals"
             folder.parent.mkdir(parents=True, exist_ok=True)
             folder.mkdir(mode=0o700, exist_ok=True)
-        return _write_once(target, content)
+        if not _is_written(target):
+            self._write(target, content)
+        return str(target)
 
     def put_photo(self, photo_id: str, content: bytes) -> str:
         """Keep a normalised photo (JPEG bytes), in place of one that is there already: it may be normalised anew.
@@ -152,7 +155,7 @@ class PhotoFiles:
             OSError: The store cannot be written.
         """
         target = _location(self.photo_uri(photo_id))
-        _write(target, content)
+        self._write(target, content)
         return str(target)
 
     def has_photo(self, photo_id: str) -> bool:
@@ -177,6 +180,36 @@ class PhotoFiles:
             OSError: The store cannot be read.
         """
         return _read_stored(self.original_uri(photo_id, extension))
+
+    def put_report(self, name: str, content: bytes) -> str:
+        """Keep a report on photos for people, such as `retakes/2026-10-06.csv`, in place of an earlier one.
+
+        Returns:
+            Its URI.
+
+        Raises:
+            OSError: The store cannot be written.
+        """
+        target = _location(self.root) / "reports" / name
+        self._write(target, content)
+        return str(target)
+
+    def remove_left_over(self) -> int:
+        """Remove what writers that were killed more than a day ago have left of photos; returns how many files.
+
+        An object store keeps parts of an upload that was cut off unseen, until the bucket's own rule removes them.
+        """
+        incoming = self._incoming()
+        return remove_left_over(incoming) if incoming is not None else 0
+
+    def _write(self, target: "UPath", content: bytes) -> None:
+        if not content:
+            raise ValueError(f"{target}: refusing to store an empty object")
+        write_atomically(target, content, self._incoming())
+
+    def _incoming(self) -> Path | None:
+        """In one place, since nobody could look through millions of photos for what was left over."""
+        return _local(self.root) / "incoming" if _is_local(_location(self.root)) else None
 
     def _folder(self, kind: str, photo_id: str) -> "UPath":
         if not _PHOTO_ID.fullmatch(photo_id):
@@ -290,7 +323,7 @@ def _plain_file_within(path: Path, landing: Path) -> Path:
     return resolved
 
 
-# -- writing -----------------------------------------------------------------------------------------------------
+# -- what is stored ----------------------------------------------------------------------------------------------
 
 
 def _is_written(target: "UPath") -> bool:
@@ -310,27 +343,3 @@ def _read_stored(uri: str) -> bytes:
             f"No {target} in the store; to restore it from landing, remove its day's file in tables/photo_measures "
             "and materialise raw_photos of that day"
         ) from error
-
-
-def _write_once(target: "UPath", content: bytes) -> str:
-    """Keep what is there under the name already."""
-    if not _is_written(target):
-        _write(target, content)
-    return str(target)
-
-
-def _write(target: "UPath", content: bytes) -> None:
-    """Write under a temporary name and rename, or with one PUT."""
-    if not content:
-        raise ValueError(f"{target}: refusing to store an empty object")
-    if not _is_local(target):
-        target.fs.pipe_file(target.path, content)
-        return
-    path = Path(str(target))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -6,13 +6,13 @@ caller; this module knows no table.
 """
 
 import io
-import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_origin
 
 import dagster as dg
 import polars as pl
 
+from resources.atomic_write import write_atomically
 from resources.locations import location
 
 if TYPE_CHECKING:
@@ -56,22 +56,13 @@ def write_parquet(frame: pl.DataFrame, path: "UPath", made_by: Mapping[str, str]
     write_atomically(path, buffer.getvalue())
 
 
-def write_atomically(path: "UPath", content: bytes) -> None:
-    """Write bytes under a temporary name and rename (local), or with one PUT (object store)."""
-    if path.protocol not in ("", "file", "local"):
-        path.write_bytes(content)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        temporary.write_bytes(content)
-        temporary.rename(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _read(path: "UPath") -> pl.DataFrame:
-    return pl.read_parquet(io.BytesIO(path.read_bytes()))
+def _read(path: "UPath", schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """A table as declared: a column that was declared after the file was written is null, one dropped since is gone."""
+    frame = pl.read_parquet(io.BytesIO(path.read_bytes()))
+    return frame.select(
+        pl.col(column) if column in frame.columns else pl.lit(None, dtype).alias(column)
+        for column, dtype in schema.items()
+    )
 
 
 class ParquetTables(dg.UPathIOManager):
@@ -100,17 +91,17 @@ class ParquetTables(dg.UPathIOManager):
 
     def load_from_path(self, context: dg.InputContext, path: "UPath") -> pl.DataFrame:
         """Read one file."""
-        return _read(path)
+        return _read(path, self._schemas[context.asset_key.path[-1]])
 
     def load_partitions(self, context: dg.InputContext) -> Any:
         """One frame for one day, or a dict of the days that have a file, from one listing."""
-        paths = self._get_paths_for_partitions(context)
+        paths, schema = self._get_paths_for_partitions(context), self._schemas[context.asset_key.path[-1]]
         if get_origin(context.dagster_type.typing_type) is not dict:
             (path,) = paths.values()
-            return _read(path)
+            return _read(path, schema)
         folder = self._get_path_without_extension(context)
         present = {path.name for path in folder.iterdir()} if folder.exists() else set()
-        return {day: _read(path) for day, path in sorted(paths.items()) if path.name in present}
+        return {day: _read(path, schema) for day, path in sorted(paths.items()) if path.name in present}
 
     def get_metadata(self, context: dg.OutputContext, obj: pl.DataFrame) -> dict[str, dg.MetadataValue]:
         """Row count in Dagster's own metadata name, so that the UI plots it."""
@@ -130,7 +121,7 @@ class Tables(dg.ConfigurableResource):  # type: ignore[type-arg]
     def read(self, name: str, schema: Mapping[str, pl.DataType], partition: str | None = None) -> pl.DataFrame:
         """The table's last version, or an empty frame of its schema where there is none yet."""
         path = self._path(name, partition)
-        return _read(path) if path.exists() else pl.DataFrame(schema=dict(schema))
+        return _read(path, schema) if path.exists() else pl.DataFrame(schema=dict(schema))
 
     def made_by(self, name: str, partition: str | None = None) -> dict[str, str]:
         """Run and code version of a table's last version; empty where there is none."""
@@ -144,17 +135,37 @@ class Tables(dg.ConfigurableResource):  # type: ignore[type-arg]
         same = self.made_by(name, partition).get(CODE_VERSION) == code_version
         return self.read(name, schema, partition) if same else pl.DataFrame(schema=dict(schema))
 
-    def read_days(self, name: str, schema: Mapping[str, pl.DataType], before: str | None = None) -> pl.DataFrame:
-        """All days of a table as one frame with a column `day`, or the days before one (ISO date)."""
-        folder = self._base() / name
-        paths = sorted(folder.glob("*.parquet"), key=lambda path: path.name) if folder.exists() else []
-        days = [(path.name.removesuffix(".parquet"), path) for path in paths if not path.name.startswith(".")]
+    def read_days(
+        self,
+        name: str,
+        schema: Mapping[str, pl.DataType],
+        before: str | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        where: pl.Expr | None = None,
+    ) -> pl.DataFrame:
+        """All days of a table as one frame with a column `day`.
+
+        Args:
+            name: Table.
+            schema: Its columns.
+            before: Only days before this one, ISO date.
+            columns: Only these; all where None.
+            where: Only rows for which it holds. One day at a time is in memory besides them.
+        """
+        wanted = [*(schema if columns is None else columns), "day"]
+        rows = pl.lit(True) if where is None else where
         frames = [
-            _read(path).with_columns(day=pl.lit(day)).select([*schema, "day"])
-            for day, path in days
+            _read(path, schema).with_columns(day=pl.lit(day)).filter(rows).select(wanted)
+            for day, path in self._day_files(name)
             if before is None or day < before
         ]
-        return pl.concat([pl.DataFrame(schema={**schema, "day": pl.String()}), *frames])
+        return pl.concat([pl.DataFrame(schema={**schema, "day": pl.String()}).select(wanted), *frames])
+
+    def _day_files(self, name: str) -> list[tuple[str, "UPath"]]:
+        folder = self._base() / name
+        paths = sorted(folder.glob("*.parquet"), key=lambda path: path.name) if folder.exists() else []
+        return [(path.name.removesuffix(".parquet"), path) for path in paths if not path.name.startswith(".")]
 
     def write(
         self, name: str, frame: pl.DataFrame, schema: Mapping[str, pl.DataType], partition: str | None = None

@@ -6,7 +6,7 @@ same ledger. Whether a photo is good enough, is for `cleaning`.
 
 import datetime as dt
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -56,7 +56,7 @@ def ingest_day(
     *,
     previous: pl.DataFrame,
     measured: pl.DataFrame,
-    earlier: pl.DataFrame,
+    earlier: Callable[[pl.Series], pl.DataFrame],
     rules: IntakeRules,
     timezone: str,
     first_day: dt.date,
@@ -74,7 +74,8 @@ def ingest_day(
         day: YYYY-MM-DD.
         previous: The day's last ledger, RAW_PHOTOS; empty at first.
         measured: The day's last PHOTO_MEASURES; empty at first.
-        earlier: photo_id and landing_uri of the accepted photos of earlier days; of equal photos the first counts.
+        earlier: Given photo_ids, photo_id and landing_uri of those that earlier days have accepted, in the order of
+            days; of equal photos the first counts.
         rules: Limits of the use case.
         timezone: IANA name, for times without offset.
         first_day: Start of the use case; what landed for an earlier day is quarantined.
@@ -113,7 +114,7 @@ def ingest_day(
     listed = {file.uri for file in files}
     kept = previous.filter(pl.col("landing_uri").is_in(reused) | ~pl.col("landing_uri").is_in(listed))
     ledger = pl.concat([kept.select(RAW_PHOTOS.names()), pl.DataFrame(rows, schema=RAW_PHOTOS, orient="row")])
-    ledger = _resolve_duplicates(ledger.sort("landing_uri"), earlier)
+    ledger = _resolve_duplicates(ledger.sort("landing_uri"), earlier(ledger["photo_id"].drop_nulls().unique()))
     return TakenIn(ledger, _merge(measured, new_measures, ledger["photo_id"]))
 
 

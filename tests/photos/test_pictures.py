@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, ImageCms
 from upload_samples import SHARED_DATA, picture, scene
 
-from mlops_assets.photos.examination import examine, glance, measure_upload
+from mlops_assets.photos.examination import examine
 from mlops_assets.photos.pictures import inspect
 from mlops_assets.photos.quarantine import QuarantineError
 from mlops_assets.use_case import IntakeRules

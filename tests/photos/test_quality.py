@@ -36,7 +36,7 @@ def test_a_sharp_well_lit_photo_is_usable_without_advice():
         (lambda image: cv2.GaussianBlur(image, (0, 0), 12), "blurred", "focus"),
         (lambda image: cv2.blur(image, (40, 1)), "blurred", "still"),
         (lambda image: cv2.blur(image, (1, 40)), "blurred", "still"),
-        (lambda image: lit_in_the_middle(image), "nearly black", "step closer"),
+        (lit_in_the_middle, "nearly black", "step closer"),
         (lambda image: np.where(np.indices(image.shape)[0] < 400, 255, image).astype(np.uint8), "overexposed", "Tap"),
     ],
 )

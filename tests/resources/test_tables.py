@@ -105,3 +105,21 @@ def test_a_failed_write_leaves_the_last_version_and_no_rest(tmp_path: Path, monk
     monkeypatch.undo()
     assert tables.read("side", SCHEMA)["n"].to_list() == [1]
     assert [path.name for path in folder.iterdir()] == ["side.parquet"]
+
+
+def test_days_can_be_read_by_column_and_condition(tmp_path: Path) -> None:
+    for day in ("2026-10-05", "2026-10-06", "2026-10-07"):
+        materialize(tmp_path, daily, day=day)
+    found = Tables(root=str(tmp_path)).read_days(
+        "daily", SCHEMA, before="2026-10-07", columns=["n"], where=pl.col("n") > 5
+    )
+    assert found.rows() == [(6, "2026-10-06")]
+    assert found.columns == ["n", "day"]
+
+
+def test_a_column_declared_since_is_null_and_one_dropped_since_is_gone(tmp_path: Path) -> None:
+    materialize(tmp_path, daily, day="2026-10-06")
+    tables, later = Tables(root=str(tmp_path)), {"n": SCHEMA["n"], "new": pl.String()}
+    assert tables.read("daily", later, "2026-10-06").rows() == [(6, None)]
+    assert tables.read_days("daily", later).rows() == [(6, None, "2026-10-06")]
+    assert tables.read("daily", later, "2026-10-06").schema == later
