@@ -5,6 +5,7 @@ Everything that a second use case may want otherwise belongs here; addresses of 
 """
 
 import datetime as dt
+import hashlib
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
@@ -34,9 +35,20 @@ class KnownClass(_Section):
 class FaceBlurRules(_Section):
     """Faces are made unrecognisable on the normalised photo; the original keeps them."""
 
-    model: Path = Field(description="YuNet as an ONNX file, absolute or relative to the use case file")
+    model: Path = Field(description="YuNet as an ONNX file, an absolute path on every machine that takes photos in")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of that file, hex")
     min_score: Fraction = Field(0.6, description="lower finds more faces, and more of what is none")
+
+    @model_validator(mode="after")
+    def _file_is_the_one_that_is_meant(self) -> "FaceBlurRules":
+        if not self.model.is_file():
+            raise ValueError(
+                f"there is no face detection model {self.model.absolute()}: put it there, or blur no faces"
+            )
+        found = hashlib.sha256(self.model.read_bytes()).hexdigest()
+        if found != self.sha256:
+            raise ValueError(f"{self.model.absolute()} has the SHA-256 {found}, not {self.sha256}")
+        return self
 
 
 class IntakeRules(_Section):

@@ -33,13 +33,18 @@ def raw_photos(
     from mlops_assets.photos.intake import conservation, ingest_day
 
     day = context.partition_key
-    earlier = tables.read_days("raw_photos", RAW_PHOTOS, before=day).filter(pl.col("status") == "accepted")
+    photo_store.remove_left_over()
+
+    def accepted_earlier(photo_ids: pl.Series) -> pl.DataFrame:
+        wanted = (pl.col("status") == "accepted") & pl.col("photo_id").is_in(photo_ids.implode())
+        return tables.read_days("raw_photos", RAW_PHOTOS, before=day, columns=("photo_id", "landing_uri"), where=wanted)
+
     taken = ingest_day(
         photo_store,
         day,
         previous=tables.read("raw_photos", RAW_PHOTOS, day),
         measured=tables.read("photo_measures", PHOTO_MEASURES, day),
-        earlier=earlier.select("photo_id", "landing_uri"),
+        earlier=accepted_earlier,
         rules=use_case.intake,
         timezone=use_case.timezone,
         first_day=use_case.start,
@@ -81,6 +86,7 @@ def clean_photos(
     """Quality verdict, retake advice and perceptual hash of every accepted photo."""
     from mlops_assets.photos.cleaning import clean_day
     from mlops_assets.photos.pixels import decode_scaled
+    from mlops_assets.photos.retakes import as_csv, retakes, retakes_by
 
     day = context.partition_key
     accepted = tables.read_days("raw_photos", RAW_PHOTOS, before=day).filter(pl.col("status") == "accepted")
@@ -99,10 +105,12 @@ def clean_photos(
         progress=logged_progress(context.log, "photos cleaned"),
         workers=machine.threads,
     )
-    rejected = photos.filter(pl.col("verdict") == "rejected")
+    report = photo_store.put_report(f"retakes/{day}.csv", as_csv(retakes(raw_photos, photos)))
     metadata: dict[str, dg.MetadataValue] = {
         "verdicts": counts(photos, "verdict"),
-        "retakes": preview(rejected.select("photo_id", "reason", "retake_advice"), rows=50),
+        "retakes_by_technician": preview(retakes_by("technician", raw_photos, photos), rows=50),
+        "retakes_by_enclosure": preview(retakes_by("enclosure_id", raw_photos, photos), rows=50),
+        "retakes": dg.MetadataValue.path(report),
         "preview": preview(photos),
     }
     if photos.height:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from mlops_assets.code_versions import code_version
+from mlops_assets.photos.faces import blur_faces
 from mlops_assets.photos.pictures import PictureFacts, decode
 from mlops_assets.photos.pixels import Image, fit_long_side
 from mlops_assets.photos.quality import MEASURED_LONG_SIDE, Measures, measure
@@ -25,12 +26,13 @@ class Examined:
     facts: PictureFacts
     measures: Measures
     photo: bytes
-    """The normalised photo: JPEG, upright, sRGB, no metadata."""
+    """The normalised photo: JPEG, upright, sRGB, no metadata, and no faces where the use case wants none."""
 
 
 def examined_by(rules: IntakeRules) -> str:
     """The version of what an examination comes to: of its code, of the codecs that are used, and of its settings."""
-    settings = rules.model_dump_json(include={"max_pixels", "normalised_long_side", "face_blur"})
+    named = {"max_pixels": True, "normalised_long_side": True, "face_blur": {"sha256", "min_score"}}
+    settings = rules.model_dump_json(include=named)
     code = code_version("mlops_assets.photos.examination", "examine", image="cpu")
     return f"{code}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
 
@@ -47,7 +49,8 @@ def examine(content: bytes, rules: IntakeRules, zone: ZoneInfo) -> Examined:
         QuarantineError: No picture that is taken, or truncated or broken.
     """
     facts, pixels = _decoded(content, rules, zone, rules.normalised_long_side)
-    return Examined(facts, _measured(pixels), _encode(pixels))
+    shown = pixels if rules.face_blur is None else blur_faces(pixels, rules.face_blur)
+    return Examined(facts, _measured(pixels), _encode(shown))
 
 
 def measure_upload(content: bytes, rules: IntakeRules, zone: ZoneInfo) -> Measures:

@@ -65,3 +65,15 @@ PHOTO_MEASURES = pl.Schema(
     }
 )
 """Beside a day's ledger, one row a photo that was examined: `quality.Measures`, and `examination.examined_by`."""
+
+RETAKES = pl.Schema(
+    {
+        "technician": pl.String(),
+        "enclosure_id": pl.String(),
+        "visit_id": pl.String(),
+        "file": pl.String(),
+        "reason": pl.String(),
+        "advice": pl.String(),
+    }
+)
+"""One row a photo that should be taken again, for people: a CSV file a day in the store."""
