@@ -97,7 +97,9 @@ validate: home ## the definitions load under both profiles
 	MLOPS_PROFILE=local $(BIN)/dagster definitions validate -w workspace.yaml
 	MLOPS_PROFILE=k8s $(BIN)/dagster definitions validate -w workspace.yaml
 
-bench: setup ## measurements side by side, or one section: make bench SECTION=start
+# Beside other libraries, which have an environment of their own.
+BESIDE_OTHERS := $(if $(SECTION),$(filter photos near_duplicates,$(SECTION)),all)
+bench: setup $(if $(BESIDE_OTHERS),.tools/bench/.ready) ## measurements side by side, or one section: make bench SECTION=start
 	$(BIN)/python -m benchmarks $(SECTION)
 
 lock: $(UV) ## pins the requirements anew
@@ -111,7 +113,7 @@ image-locks: $(UV) ## pins what the container images install, to the versions of
 	echo uv | $(UV) pip compile -q - $(IMAGE_LOCK) -o k8s/images/requirements-uv.lock
 
 tool-locks: $(UV) ## pins the tools of `make check` anew
-	for set in check policy; do \
+	for set in check policy bench; do \
 	  $(UV) pip compile -q requirements-$$set.in --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate --generate-hashes --upgrade -o requirements-$$set.lock; \
 	done
 

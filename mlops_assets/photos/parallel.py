@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
@@ -36,7 +37,7 @@ def map_in_threads(
     workers = workers or available_cores()
     pending: set[Future[Result]] = set()
     waiting = iter(items)
-    with ThreadPoolExecutor(workers, thread_name_prefix="photos") as pool:
+    with _opencv_alone(), ThreadPoolExecutor(workers, thread_name_prefix="photos") as pool:
         try:
             while True:
                 pending |= {pool.submit(function, item) for item in islice(waiting, 2 * workers - len(pending))}
@@ -48,3 +49,16 @@ def map_in_threads(
         finally:
             for future in pending:
                 future.cancel()
+
+
+@contextmanager
+def _opencv_alone() -> Iterator[None]:
+    """OpenCV's own threads within each call would only stand in the way of those that work on other photos."""
+    import cv2
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
