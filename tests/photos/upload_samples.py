@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pillow_heif
 import polars as pl
 from PIL import Image
 from pydantic import PrivateAttr
@@ -14,6 +15,8 @@ from mlops_assets.photos.intake import TakenIn, ingest_day
 from mlops_assets.photos.schema import PHOTO_MEASURES, RAW_PHOTOS
 from mlops_assets.use_case import IntakeRules
 from resources.photo_store import PhotoStore
+
+pillow_heif.register_heif_opener()  # to write HEIC
 
 DAY = "2026-10-06"
 NO_LEDGER = pl.DataFrame(schema=RAW_PHOTOS)
