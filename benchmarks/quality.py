@@ -23,6 +23,9 @@ FOLDERS = {
     "switches": "switch_photos_unlabelled",
 }
 LONG_SIDE = 1280
+SMALLEST = 480
+"""Smaller ones are refused for that."""
+
 MOST_PHOTOS = 60
 """Of each folder."""
 
@@ -38,7 +41,7 @@ def run() -> dict[str, float]:
     if not DATA.is_dir():
         raise FileNotFoundError(f"This section needs the real photos of {DATA}, which are not here")
     refused = {name: _refused(folder) for name, folder in FOLDERS.items()}
-    print("Share of photos that the verdict refuses; spoilt at 1280 px long side\n")
+    print("Share of photos that the verdict refuses; spoilt at 1280 px long side or less, as they are\n")
     print(f"{'':28}" + "".join(f"{name:>15}" for name in refused))
     for kind in ("whole", *_spoilt()):
         print(f"{kind:28}" + "".join(f"{shares[kind]:15.0%}" for shares in refused.values()))
@@ -65,7 +68,9 @@ def _photos(folder: str) -> Iterator[Image]:
     """Every second photo, which no threshold was chosen on."""
     paths = sorted(path for path in (DATA / folder).rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     for path in _evenly(paths[1::2] or paths):
-        yield fit_long_side(decode_scaled(path.read_bytes(), LONG_SIDE), LONG_SIDE)
+        photo = fit_long_side(decode_scaled(path.read_bytes(), LONG_SIDE), LONG_SIDE)
+        if max(photo.shape) >= SMALLEST:
+            yield photo
 
 
 def _evenly(paths: list[Path]) -> list[Path]:

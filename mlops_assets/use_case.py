@@ -70,11 +70,11 @@ class QualityRules(_Section):
     defaults refuse few of the former and nearly all that no longer show the equipment (docs/decisions.md).
     """
 
-    min_sharpness: float = Field(5.0, ge=0, description="least variance of the second difference of four directions")
+    min_sharpness: float = Field(6.0, ge=0, description="least variance of the second difference of four directions")
     min_brightness: float = Field(20.0, ge=0, le=255, description="mean grey level")
     max_brightness: float = Field(235.0, ge=0, le=255, description="mean grey level")
     max_dark_share: Fraction = Field(0.65, description="share of pixels that are nearly black")
-    max_bright_share: Fraction = Field(0.30, description="share of pixels that are white")
+    max_bright_share: Fraction = Field(0.50, description="share of pixels that are white")
     min_contrast: float = Field(12.0, ge=0, description="standard deviation of the grey level")
     min_long_side: int = Field(480, ge=1, description="long side of the upright photo as uploaded, pixels")
     near_duplicate_distance: int = Field(4, ge=0, le=64, description="bits of the 64-bit perceptual hash")
