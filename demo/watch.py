@@ -98,7 +98,7 @@ class Watch:
     def _tell(self) -> bool:
         """Print what is new; whether anything is queued or running."""
         busy = False
-        for run in reversed(self._instance.get_runs(limit=50)):
+        for run in reversed(self._instance.get_runs()):
             before = self._told.get(run.run_id)
             busy |= run.status not in _ENDED
             if before not in _ENDED:

@@ -72,6 +72,18 @@ def test_earlier_runs_are_not_told_again(
     assert capsys.readouterr().out == ""
 
 
+def test_of_many_days_asked_for_at_once_the_first_ones_are_told_too(
+    instance: dg.DagsterInstance, daemon: "subprocess.Popen[bytes]", capsys: pytest.CaptureFixture[str]
+) -> None:
+    watch = Watch(instance, daemon, started=time.time())
+    failing.execute_in_process(instance=instance, raise_on_error=False)
+    for _ in range(60):
+        instance.create_run_for_job(training, status=dg.DagsterRunStatus.SUCCESS)
+    watch.until("all are over", lambda: True, timeout=60)
+    assert len(watch.failed) == 1
+    assert capsys.readouterr().out.count("training: done in") == 60
+
+
 def test_three_failures_end_the_story(instance: dg.DagsterInstance, daemon: "subprocess.Popen[bytes]") -> None:
     watch = Watch(instance, daemon, started=time.time())
     for _ in range(3):

@@ -55,6 +55,8 @@ def test_every_day_of_the_history_has_small_photos_that_differ(tmp_path: Path) -
     (tmp_path / "rendered" / "bad.jpg").write_bytes(b"<html>413</html>")
     days = history("2026-10-05", 4)
     landing = tmp_path / "landing"
+    whole = (tmp_path / "rendered" / "photo.jpg").read_bytes()
+    (tmp_path / "rendered" / "truncated.jpg").write_bytes(whole[:-2000])  # as one of the demo's bad uploads
     assert land_history(tmp_path / "rendered", str(landing), days) == 4 * PHOTOS_A_DAY
     files = sorted(landing.rglob("*.jpg"))
     assert {file.relative_to(landing).parts[0] for file in files} == set(days)
