@@ -7,7 +7,7 @@ caller; this module knows no table.
 
 import io
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_origin
 
 import dagster as dg
@@ -70,8 +70,8 @@ def write_atomically(path: "UPath", content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _read(path: "UPath") -> pl.DataFrame:
-    return pl.read_parquet(io.BytesIO(path.read_bytes()))
+def _read(path: "UPath", columns: Sequence[str] | None = None) -> pl.DataFrame:
+    return pl.read_parquet(io.BytesIO(path.read_bytes()), columns=None if columns is None else list(columns))
 
 
 class ParquetTables(dg.UPathIOManager):
@@ -146,15 +146,20 @@ class Tables(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def read_days(self, name: str, schema: Mapping[str, pl.DataType], before: str | None = None) -> pl.DataFrame:
         """All days of a table as one frame with a column `day`, or the days before one (ISO date)."""
+        days = self.each_day(name, list(schema), before)
+        frames = [frame.with_columns(day=pl.lit(day)).select([*schema, "day"]) for day, frame in days]
+        return pl.concat([pl.DataFrame(schema={**schema, "day": pl.String()}), *frames])
+
+    def each_day(
+        self, name: str, columns: Sequence[str], before: str | None = None
+    ) -> Iterator[tuple[str, pl.DataFrame]]:
+        """Some columns of all days of a table, or of the days before one, earliest first; one day in memory a time."""
         folder = self._base() / name
         paths = sorted(folder.glob("*.parquet"), key=lambda path: path.name) if folder.exists() else []
-        days = [(path.name.removesuffix(".parquet"), path) for path in paths if not path.name.startswith(".")]
-        frames = [
-            _read(path).with_columns(day=pl.lit(day)).select([*schema, "day"])
-            for day, path in days
-            if before is None or day < before
-        ]
-        return pl.concat([pl.DataFrame(schema={**schema, "day": pl.String()}), *frames])
+        for path in paths:
+            day = path.name.removesuffix(".parquet")
+            if not path.name.startswith(".") and (before is None or day < before):
+                yield day, _read(path, columns)
 
     def write(self, name: str, frame: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> str:
         """Replace a table that stands beside an asset's own, such as its quarantine, and give its address."""
