@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from mlops_assets.photos.near_duplicates import mark_near_duplicates
+from mlops_assets.photos.candidates import COMPARED, Earlier
+from mlops_assets.photos.near_duplicates import MARKS, mark_near_duplicates
 from mlops_assets.photos.parallel import Progress, map_in_threads
 from mlops_assets.photos.pixels import decode_scaled
 from mlops_assets.photos.quality import MEASURED_LONG_SIDE, Measures, judge, measure
@@ -21,24 +22,26 @@ _MEASURES = ["sharpness", "brightness", "contrast", "perceptual_hash"]
 
 def clean_day(
     store: "PhotoFiles",
+    day: str,
     ledger: pl.DataFrame,
     *,
     previous: pl.DataFrame,
-    recent: pl.DataFrame,
+    earlier: Earlier,
     rules: QualityRules,
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> pl.DataFrame:
     """Judge the accepted photos of a day.
 
-    Only photos that `previous` does not hold are read; verdicts and near-duplicates are worked out anew from the
-    measures, so that a changed threshold costs no reading.
+    Only photos that `previous` does not hold are measured; verdicts are worked out anew from the measures, so that a
+    changed threshold costs no reading. Photos are compared again only where there is something else to compare with.
 
     Args:
         store: Holds the normalised photos.
+        day: YYYY-MM-DD.
         ledger: The day's RAW_PHOTOS.
         previous: The day's last CLEAN_PHOTOS; empty at first, or after the measures themselves have changed.
-        recent: photo_id, enclosure_id and perceptual_hash of earlier days' photos, earliest first.
+        earlier: The photos of all earlier days, of which each photo may be a near-duplicate.
         rules: Thresholds of the use case.
         progress: Called after each photo that was read.
         workers: Threads; as many as there are cores where None.
@@ -47,7 +50,8 @@ def clean_day(
         CLEAN_PHOTOS by landing_uri, one row an accepted photo.
 
     Raises:
-        FileNotFoundError: An accepted photo is not in the store.
+        FileNotFoundError: An accepted photo, or an earlier one that it may repeat, is not in the store.
+        mlops_assets.photos.candidates.ChangedDayError: An earlier day was written anew meanwhile.
         OSError: The store cannot be read.
         mlops_assets.photos.pixels.UnreadableImageError: A stored photo is damaged.
     """
@@ -64,14 +68,23 @@ def clean_day(
             "photo_id": photo["photo_id"],
             "uri": store.photo_uri(photo["photo_id"]),
             "enclosure_id": photo["enclosure_id"],
+            "technician": photo["technician"],
             **asdict(known[photo["photo_id"]]),
             **asdict(judge(known[photo["photo_id"]], rules, long_side=max(photo["width"], photo["height"]))),
         }
         for photo in accepted.iter_rows(named=True)
     ]
-    judged = pl.DataFrame(rows, schema={**CLEAN_PHOTOS, "enclosure_id": pl.String()}, orient="row")
-    marked = mark_near_duplicates(judged.drop("near_duplicate_of"), recent, distance=rules.near_duplicate_distance)
-    return marked.select(CLEAN_PHOTOS.names())
+    judged = pl.DataFrame(rows, schema={**COMPARED, **CLEAN_PHOTOS}, orient="row")
+    marks = mark_near_duplicates(
+        day,
+        judged.select(COMPARED.names()),
+        earlier,
+        previous=previous,
+        read_photo=store.read_photo,
+        rules=rules.near_duplicates,
+        workers=workers,
+    )
+    return judged.with_columns(marks.select(MARKS.names())).select(CLEAN_PHOTOS.names())
 
 
 def _measure_stored(store: "PhotoFiles", photo_id: str) -> tuple[str, Measures]:

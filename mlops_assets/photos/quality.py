@@ -5,7 +5,7 @@ Measures and verdict of one photo; which photos are looked at is in `cleaning`.
 
 from dataclasses import dataclass
 
-from mlops_assets.photos.near_duplicates import perceptual_hash
+from mlops_assets.photos.perceptual_hashes import perceptual_hash
 from mlops_assets.photos.pixels import Image, fit_long_side
 from mlops_assets.use_case import QualityRules
 
