@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import base_weights, demo, start, training
+from benchmarks import base_weights, demo, near_duplicates, start, training
 
 SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "start": start.run,
@@ -14,6 +14,7 @@ SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "base_weights": base_weights.run,
     "base_weights_10_minutes": base_weights.run_long,
     "demo": demo.run,
+    "near_duplicates": near_duplicates.run,
 }
 
 
