@@ -97,7 +97,7 @@ validate: home ## the definitions load under both profiles
 	MLOPS_PROFILE=local $(BIN)/dagster definitions validate -w workspace.yaml
 	MLOPS_PROFILE=k8s $(BIN)/dagster definitions validate -w workspace.yaml
 
-# Beside other libraries, which have an environment of their own.
+# Sections that compare with other libraries need those.
 BESIDE_OTHERS := $(if $(SECTION),$(filter photos near_duplicates,$(SECTION)),all)
 bench: setup $(if $(BESIDE_OTHERS),.tools/bench/.ready) ## measurements side by side, or one section: make bench SECTION=start
 	$(BIN)/python -m benchmarks $(SECTION)
@@ -112,10 +112,11 @@ image-locks: $(UV) ## pins what the container images install, to the versions of
 	$(UV) pip compile -q pyproject.toml --extra k8s --extra train $(IMAGE_LOCK) -o k8s/images/requirements-gpu.lock
 	echo uv | $(UV) pip compile -q - $(IMAGE_LOCK) -o k8s/images/requirements-uv.lock
 
-tool-locks: $(UV) ## pins the tools of `make check` anew
-	for set in check policy bench; do \
+tool-locks: $(UV) ## pins the tools of `make check` and `make bench` anew
+	for set in check policy; do \
 	  $(UV) pip compile -q requirements-$$set.in --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate --generate-hashes --upgrade -o requirements-$$set.lock; \
 	done
+	$(UV) pip compile -q requirements-bench.in --no-deps --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate --generate-hashes --upgrade -o requirements-bench.lock
 
 image-env: setup ## the images' environments, by the Dockerfiles' own steps, under .tools/images
 	$(BIN)/python -m rehearsal.images cpu gpu

@@ -26,7 +26,8 @@ from mlops_assets.use_case import IntakeRules
 from resources.settings import PROJECT
 
 PHOTOS = PROJECT.parent / "shared" / "data" / "switch_photos_unlabelled" / "images"
-RIVALS = PROJECT / ".tools" / "bench" / "bin" / "python"
+RIVALS = PROJECT / ".tools" / "bench"
+"""The libraries without what the project has of what they need; `make bench` installs them."""
 ROUNDS = 5
 COPIES = 4
 """Of each photo, so that a round takes seconds."""
@@ -130,9 +131,11 @@ def _floor(content: bytes) -> object:
 
 
 def _rival(name: str, paths: Sequence[Path]) -> float:
-    """Seconds a photo of a library in an environment of its own, without its start."""
-    command = [str(RIVALS), str(Path(__file__).with_name("rivals.py")), name, *map(str, paths)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 no input from outside
+    """Seconds a photo of a library in a process of its own, without its start."""
+    (packages,) = RIVALS.glob("lib/python3*/site-packages")
+    command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("rivals.py")), name, *map(str, paths)]
+    environment = {**os.environ, "PYTHONPATH": str(packages), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603 no input from outside
     return float(done.stdout.split()[-1]) / len(paths)
 
 

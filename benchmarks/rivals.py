@@ -1,4 +1,4 @@
-"""Other libraries on the same photos; runs in their own environment (`requirements-bench.lock`), not in the project's.
+"""Other libraries on the same photos, in a process of its own that has them beside the project's packages.
 
 `python benchmarks/rivals.py <library> <photo> …` prints the seconds that it took for all of them, without its imports.
 """

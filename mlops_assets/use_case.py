@@ -63,6 +63,23 @@ class IntakeRules(_Section):
     face_blur: FaceBlurRules | None = Field(None, description="empty: faces stay")
 
 
+class NearDuplicateRules(_Section):
+    """When a photo counts as the same shot as an earlier one.
+
+    Distances are in bits of the 64-bit perceptual hash. The defaults were chosen on half of the photos of
+    ../shared/data; docs/decisions.md has what they find on the other half.
+    """
+
+    everywhere_distance: int = Field(16, ge=0, le=64, description="a photo of any day and enclosure is looked into")
+    everywhere_view_distance: int = Field(10, ge=0, le=64, description="the same, from the photo's nearest view")
+    nearby_distance: int = Field(26, ge=0, le=64, description="a photo of the same enclosure or technician is")
+    nearby_view_distance: int = Field(16, ge=0, le=64, description="the same, from the photo's nearest view")
+    nearby_days: int = Field(30, ge=0, description="how many days back the enclosure's and technician's photos go")
+    max_candidates: int = Field(12, ge=1, description="photos that one is laid over, the nearest first")
+    min_correlation: float = Field(0.94, gt=0, le=1, description="of two photos laid over each other")
+    max_difference: float = Field(1.5, ge=0, description="of two photos at any place, in standard deviations")
+
+
 class QualityRules(_Section):
     """Thresholds of the quality verdict, measured on the grey photo scaled to 640 px long side.
 
@@ -77,7 +94,7 @@ class QualityRules(_Section):
     max_bright_share: Fraction = Field(0.50, description="share of pixels that are white")
     min_contrast: float = Field(12.0, ge=0, description="standard deviation of the grey level")
     min_long_side: int = Field(480, ge=1, description="long side of the upright photo as uploaded, pixels")
-    near_duplicate_distance: int = Field(4, ge=0, le=64, description="bits of the 64-bit perceptual hash")
+    near_duplicates: NearDuplicateRules = NearDuplicateRules()
 
 
 class NewClassRules(_Section):

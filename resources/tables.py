@@ -6,7 +6,7 @@ caller; this module knows no table.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_origin
 
 import dagster as dg
@@ -151,21 +151,32 @@ class Tables(dg.ConfigurableResource):  # type: ignore[type-arg]
             schema: Its columns.
             before: Only days before this one, ISO date.
             columns: Only these; all where None.
-            where: Only rows for which it holds. One day at a time is in memory besides them.
+            where: Only rows for which it holds.
         """
         wanted = [*(schema if columns is None else columns), "day"]
         rows = pl.lit(True) if where is None else where
         frames = [
-            _read(path, schema).with_columns(day=pl.lit(day)).filter(rows).select(wanted)
-            for day, path in self._day_files(name)
-            if before is None or day < before
+            frame.with_columns(day=pl.lit(day)).filter(rows).select(wanted)
+            for day, frame in self.each_day(name, schema, before)
         ]
         return pl.concat([pl.DataFrame(schema={**schema, "day": pl.String()}).select(wanted), *frames])
 
-    def _day_files(self, name: str) -> list[tuple[str, "UPath"]]:
+    def each_day(
+        self, name: str, schema: Mapping[str, pl.DataType], before: str | None = None
+    ) -> Iterator[tuple[str, pl.DataFrame]]:
+        """All days of a table, or the days before one, earliest first; one day in memory a time.
+
+        Args:
+            name: Table.
+            schema: The columns that are wanted.
+            before: ISO date.
+        """
         folder = self._base() / name
         paths = sorted(folder.glob("*.parquet"), key=lambda path: path.name) if folder.exists() else []
-        return [(path.name.removesuffix(".parquet"), path) for path in paths if not path.name.startswith(".")]
+        for path in paths:
+            day = path.name.removesuffix(".parquet")
+            if not path.name.startswith(".") and (before is None or day < before):
+                yield day, _read(path, schema)
 
     def write(
         self, name: str, frame: pl.DataFrame, schema: Mapping[str, pl.DataType], partition: str | None = None

@@ -1,5 +1,7 @@
 """Photos as they were landed, and as later stages may use them."""
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 import polars as pl
 
@@ -13,6 +15,9 @@ from mlops_assets.use_case import UseCase
 from resources.machine import Machine
 from resources.photo_store import PhotoStore
 from resources.tables import CODE_VERSION, Tables
+
+if TYPE_CHECKING:
+    from mlops_assets.photos.candidates import Earlier
 
 
 @dg.asset(
@@ -83,34 +88,34 @@ def clean_photos(
     machine: Machine,
     use_case: dg.ResourceParam[UseCase],
 ) -> pl.DataFrame:
-    """Quality verdict, retake advice and perceptual hash of every accepted photo."""
+    """Quality verdict, retake advice and perceptual hash of every accepted photo, and which earlier one it repeats."""
     from mlops_assets.photos.cleaning import clean_day
     from mlops_assets.photos.pixels import decode_scaled
     from mlops_assets.photos.retakes import as_csv, retakes, retakes_by
+    from mlops_assets.photos.reuse import reused_photos
 
     day = context.partition_key
-    accepted = tables.read_days("raw_photos", RAW_PHOTOS, before=day).filter(pl.col("status") == "accepted")
-    enclosures = accepted.select("photo_id", "enclosure_id")
-    # In the order of days: of near-duplicates the first one counts.
-    cleaned = tables.read_days("clean_photos", CLEAN_PHOTOS, before=day)
-    recent = cleaned.join(enclosures, on="photo_id", maintain_order="left")
     photos = clean_day(
         photo_store,
+        day,
         raw_photos,
         measured=tables.read("photo_measures", PHOTO_MEASURES, day),
         previous=tables.read_if_made_by(own_code_version(context), "clean_photos", CLEAN_PHOTOS, day),
-        recent=recent.select("photo_id", "enclosure_id", "perceptual_hash"),
+        earlier=_earlier_photos(tables, day),
         rules=use_case.quality,
         intake_rules=use_case.intake,
         progress=logged_progress(context.log, "photos cleaned"),
         workers=machine.threads,
     )
     report = photo_store.put_report(f"retakes/{day}.csv", as_csv(retakes(raw_photos, photos)))
-    metadata: dict[str, dg.MetadataValue] = {
+    reused = reused_photos({day: raw_photos}, {day: photos})
+    metadata: dict[str, dg.MetadataValue | int] = {
         "verdicts": counts(photos, "verdict"),
         "retakes_by_technician": preview(retakes_by("technician", raw_photos, photos), rows=50),
         "retakes_by_enclosure": preview(retakes_by("enclosure_id", raw_photos, photos), rows=50),
         "retakes": dg.MetadataValue.path(report),
+        "near_duplicates": photos["near_duplicate_of"].count(),
+        "reused_for_another_enclosure": preview(reused, rows=50),
         "preview": preview(photos),
     }
     if photos.height:
@@ -118,3 +123,16 @@ def clean_photos(
         metadata["sample"] = photo(decode_scaled(photo_store.read_photo(sample), 640), sample)
     context.add_output_metadata(metadata)
     return photos
+
+
+def _earlier_photos(tables: Tables, day: str) -> "Earlier":
+    """Photos of the days before one, read from their tables a day at a time."""
+    from mlops_assets.photos.candidates import Earlier, comparable
+
+    hashes = tables.each_day("clean_photos", {"perceptual_hash": CLEAN_PHOTOS["perceptual_hash"]}, before=day)
+    return Earlier(
+        ((earlier, frame["perceptual_hash"].to_list()) for earlier, frame in hashes),
+        lambda earlier: comparable(
+            tables.read("clean_photos", CLEAN_PHOTOS, earlier), tables.read("raw_photos", RAW_PHOTOS, earlier)
+        ),
+    )

@@ -22,6 +22,16 @@ def _known_photos(inputs: CheckInputs) -> pl.DataFrame:
     return inputs.table.with_columns(known=pl.col("photo_id").is_in(accepted.implode()))
 
 
+def landed_with_reuse(inputs: CheckInputs) -> pl.DataFrame:
+    """The day's accepted and duplicate photos, with the enclosure that each was landed for before, if another one."""
+    from mlops_assets.photos.reuse import reused_photos
+
+    raw = inputs.other("raw_photos", same_day=True)
+    reused = reused_photos({inputs.day: raw}, {inputs.day: inputs.table})
+    landed = raw.filter(pl.col("status").is_in(["accepted", "duplicate"]))
+    return landed.join(reused.select("landing_uri", "reused_from", "match"), on="landing_uri", how="left")
+
+
 _EXPLAINED = pl.col("status") == "quarantined"
 _ACCEPTED = pl.col("status") == "accepted"
 
@@ -96,5 +106,24 @@ CHECKS = (
         "One complete row an accepted photo.",
         daily=True,
         frame=_known_photos,
+    ),
+    TableCheck(
+        "clean_photos",
+        Suite(
+            "no_photo_reused",
+            (
+                Expectation(
+                    "expect_column_values_to_be_null",
+                    {"column": "reused_from"},
+                    "no photo was used for another enclosure before; ask the technician whether the visit took place",
+                    severity="warn",
+                ),
+            ),
+            ("enclosure_id", "technician", "match", "landing_uri"),
+        ),
+        "No photo of the day is one that was landed for another enclosure before, byte for byte or as the same shot.",
+        daily=True,
+        blocking=False,
+        frame=landed_with_reuse,
     ),
 )

@@ -6,8 +6,9 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from mlops_assets.photos.candidates import COMPARED, Earlier
 from mlops_assets.photos.examination import examined_by, measure_upload
-from mlops_assets.photos.near_duplicates import mark_near_duplicates
+from mlops_assets.photos.near_duplicates import MARKS, mark_near_duplicates
 from mlops_assets.photos.parallel import Progress, map_in_threads
 from mlops_assets.photos.pictures import EXTENSIONS
 from mlops_assets.photos.quality import Measures, judge
@@ -22,11 +23,12 @@ _MEASURES = [field.name for field in fields(Measures)]
 
 def clean_day(
     store: "PhotoFiles",
+    day: str,
     ledger: pl.DataFrame,
     *,
     measured: pl.DataFrame,
     previous: pl.DataFrame,
-    recent: pl.DataFrame,
+    earlier: Earlier,
     rules: QualityRules,
     intake_rules: IntakeRules,
     progress: Progress | None = None,
@@ -34,15 +36,17 @@ def clean_day(
 ) -> pl.DataFrame:
     """Judge the accepted photos of a day.
 
-    A photo is read only where neither `measured` nor `previous` tells how it would be measured now. Verdicts and
-    near-duplicates are worked out anew from the measures, so that a changed threshold costs no reading.
+    A photo is read only where neither `measured` nor `previous` tells how it would be measured now. Verdicts are worked
+    out anew from the measures, so that a changed threshold costs no reading. Photos are compared again only where there
+    is something else to compare with.
 
     Args:
         store: Holds the originals and the normalised photos.
+        day: YYYY-MM-DD.
         ledger: The day's RAW_PHOTOS.
         measured: The day's PHOTO_MEASURES.
         previous: The day's last CLEAN_PHOTOS; empty at first, or after the measures themselves have changed.
-        recent: photo_id, enclosure_id and perceptual_hash of earlier days' photos, earliest first.
+        earlier: The photos of all earlier days, of which each photo may be a near-duplicate.
         rules: Thresholds of the use case.
         intake_rules: How photos are examined in this use case.
         progress: Called after each photo that was read.
@@ -52,7 +56,8 @@ def clean_day(
         CLEAN_PHOTOS by landing_uri, one row an accepted photo.
 
     Raises:
-        FileNotFoundError: An accepted photo is not in the store.
+        FileNotFoundError: An accepted photo, or an earlier one that it may repeat, is not in the store.
+        mlops_assets.photos.candidates.ChangedDayError: An earlier day was written anew meanwhile.
         OSError: The store cannot be read.
         mlops_assets.photos.quarantine.QuarantineError: A stored original is damaged.
     """
@@ -75,14 +80,23 @@ def clean_day(
             "photo_id": photo["photo_id"],
             "uri": store.photo_uri(photo["photo_id"]),
             "enclosure_id": photo["enclosure_id"],
+            "technician": photo["technician"],
             **asdict(known[photo["photo_id"]]),
             **asdict(judge(known[photo["photo_id"]], rules, long_side=max(photo["width"], photo["height"]))),
         }
         for photo in accepted.iter_rows(named=True)
     ]
-    judged = pl.DataFrame(rows, schema={**CLEAN_PHOTOS, "enclosure_id": pl.String()}, orient="row")
-    marked = mark_near_duplicates(judged.drop("near_duplicate_of"), recent, distance=rules.near_duplicate_distance)
-    return marked.select(CLEAN_PHOTOS.names())
+    judged = pl.DataFrame(rows, schema={**COMPARED, **CLEAN_PHOTOS}, orient="row")
+    marks = mark_near_duplicates(
+        day,
+        judged.select(COMPARED.names()),
+        earlier,
+        previous=previous,
+        read_photo=store.read_photo,
+        rules=rules.near_duplicates,
+        workers=workers,
+    )
+    return judged.with_columns(marks.select(MARKS.names())).select(CLEAN_PHOTOS.names())
 
 
 def _measures(table: pl.DataFrame) -> dict[str, Measures]:

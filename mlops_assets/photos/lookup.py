@@ -7,14 +7,15 @@ import polars as pl
 from mlops_assets.photos.schema import CLEAN_PHOTOS, RAW_PHOTOS
 
 
-def _all_days(days: Mapping[str, pl.DataFrame], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+def all_days(days: Mapping[str, pl.DataFrame], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """Tables of all days as one, by day, with a column `day`."""
     empty = pl.DataFrame(schema={**schema, "day": pl.String()})
     return pl.concat([empty, *(frame.with_columns(day=pl.lit(day)) for day, frame in sorted(days.items()))])
 
 
 def landed_photos(raw_days: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """Accepted and duplicate rows of all days with their `day`; a duplicate carries its original's photo_id anyway."""
-    return _all_days(raw_days, RAW_PHOTOS).filter(pl.col("status").is_in(["accepted", "duplicate"]))
+    return all_days(raw_days, RAW_PHOTOS).filter(pl.col("status").is_in(["accepted", "duplicate"]))
 
 
 def photos_of_visits(raw_days: Mapping[str, pl.DataFrame], clean_days: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
@@ -23,8 +24,8 @@ def photos_of_visits(raw_days: Mapping[str, pl.DataFrame], clean_days: Mapping[s
     Columns: photo_id, enclosure_id, visit_id, visited_on (Date), captured_at, landing_uri, uri, usable (bool),
     near_duplicate_of.
     """
-    accepted = _all_days(raw_days, RAW_PHOTOS).filter(pl.col("status") == "accepted")
-    cleaned = _all_days(clean_days, CLEAN_PHOTOS).drop("day")
+    accepted = all_days(raw_days, RAW_PHOTOS).filter(pl.col("status") == "accepted")
+    cleaned = all_days(clean_days, CLEAN_PHOTOS).drop("day")
     return accepted.join(cleaned, on="photo_id").select(
         "photo_id",
         "enclosure_id",

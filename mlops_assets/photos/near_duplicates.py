@@ -1,78 +1,160 @@
-"""Photos that show nearly the same: perceptual hashes and their distance.
+"""Which earlier photo a photo repeats: the same shot, sent again smaller, recompressed, brighter or cut a little.
 
-Hashes find re-encoded, rescaled and slightly brightened copies; they miss crops (DESIGN §7). Byte-for-byte equal
-photos are found by photo_id in `intake`.
+`candidates` proposes by hashes, `same_shot` decides by geometry; here is what is read, in which order, and what is kept
+from the last time. Byte-for-byte equal photos are found by photo_id in `intake`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from mlops_assets.photos.pixels import Image
+from mlops_assets.photos.candidates import Candidates, Earlier, Neighbourhood
+from mlops_assets.photos.parallel import map_in_threads
+from mlops_assets.photos.perceptual_hashes import VIEWED_LONG_SIDE, hamming_distances, view_hashes
+from mlops_assets.photos.same_shot import Shot, grey_photo, is_same_shot, look_at
+from mlops_assets.use_case import NearDuplicateRules
 
-_SIDE = 32
-_KEPT = 8
+ReadPhoto = Callable[[str], bytes]
+"""From photo_id to the JPEG bytes of the normalised photo."""
 
+MARKS = pl.Schema({"near_duplicate_of": pl.String(), "reused_from": pl.String(), "compared_with": pl.String()})
+"""What is said of a photo, see CLEAN_PHOTOS."""
 
-def perceptual_hash(image: Image) -> str:
-    """64-bit DCT hash (pHash), 16 hexadecimal digits.
+_SHOTS_KEPT = 256
+"""Photos whose key points wait for the next candidate, some 200 kB each."""
 
-    The photo's grey levels at 32 x 32 pixels, their two-dimensional discrete cosine transform, and of its 8 x 8
-    lowest frequencies one bit each: above the median or not; the constant term is left out of the median
-    (C. Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions, 2010, §3.2.1).
-
-    Args:
-        image: (height, width, 3), BGR.
-    """
-    import cv2
-
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    small = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
-    lowest = cv2.dct(small)[:_KEPT, :_KEPT].ravel()
-    bits = lowest > np.median(lowest[1:])
-    return np.packbits(bits).tobytes().hex()
+Known = Mapping[int, tuple[str, str]]
+"""photo_id and enclosure_id by position."""
 
 
-def hamming_distances(hashes: Sequence[str], others: Sequence[str]) -> npt.NDArray[np.uint8]:
-    """Differing bits of each of n hashes to each of m others, (n, m).
+def mark_near_duplicates(
+    day: str,
+    photos: pl.DataFrame,
+    earlier: Earlier,
+    *,
+    previous: pl.DataFrame,
+    read_photo: ReadPhoto,
+    rules: NearDuplicateRules,
+    workers: int | None = None,
+) -> pl.DataFrame:
+    """Say of each photo of a day which photo it repeats.
 
-    Raises:
-        ValueError: A hash is not hexadecimal.
-    """
-    distances: npt.NDArray[np.uint8] = np.bitwise_count(_integers(hashes)[:, None] ^ _integers(others)[None, :])
-    return distances
-
-
-def _integers(hashes: Sequence[str]) -> npt.NDArray[np.uint64]:
-    return np.array([int(value, 16) for value in hashes], dtype=np.uint64)
-
-
-def mark_near_duplicates(photos: pl.DataFrame, recent: pl.DataFrame, *, distance: int) -> pl.DataFrame:
-    """Say which earlier photo of the same enclosure each photo nearly repeats.
+    It is the earliest by (day, landing_uri) of those that geometry confirms among the likeliest `max_candidates`. A
+    photo whose candidates are those of the last time, under the same rules, is not read again.
 
     Args:
-        photos: photo_id, enclosure_id, perceptual_hash, in the order in which the first one counts.
-        recent: The same columns of photos that count before these, earliest first.
-        distance: Largest number of differing bits.
+        day: YYYY-MM-DD.
+        photos: COMPARED, by landing_uri.
+        earlier: What came before that day.
+        previous: photo_id and MARKS of the day's last outcome by the same code; empty at first.
+        read_photo: Gives photos of this and of earlier days.
+        rules: Thresholds of the use case.
+        workers: Threads; as many as there are cores where None.
 
     Returns:
-        `photos` with near_duplicate_of: the photo_id of the earliest photo within the distance, or null.
+        photo_id and MARKS, in the order of `photos`.
+
+    Raises:
+        mlops_assets.photos.candidates.ChangedDayError: An earlier day was written anew meanwhile.
+        FileNotFoundError: A photo is not in the store.
+        OSError: The store cannot be read.
+        mlops_assets.photos.pixels.UnreadableImageError: A stored photo is damaged.
     """
-    columns = ["photo_id", "enclosure_id", "perceptual_hash"]
-    touched = recent.filter(pl.col("enclosure_id").is_in(photos["enclosure_id"].unique().implode()))
-    everything = pl.concat([touched.select(columns), photos.select(columns)]).unique(
-        "photo_id", keep="first", maintain_order=True
+    around = Neighbourhood(day, photos, earlier)
+    candidates = around.candidates(rules, workers=workers)
+    digests = [around.digest(number, found, rules) for number, found in enumerate(candidates)]
+    firsts = _still_true(around, candidates, digests, previous)
+    chosen = _likely(
+        around,
+        {n: found for n, found in enumerate(candidates) if n not in firsts and found.positions.size},
+        read_photo,
+        rules,
+        workers,
     )
-    firsts: dict[str, str] = {}
-    for _, group in everything.group_by("enclosure_id", maintain_order=True):
-        ids, hashes = group["photo_id"].to_list(), group["perceptual_hash"].to_list()
-        # strictly below the diagonal: only photos that came before
-        near = np.tril(hamming_distances(hashes, hashes) <= distance, k=-1)
-        firsts |= {ids[row]: ids[int(near[row].argmax())] for row in np.flatnonzero(near.any(axis=1))}
-    found = pl.DataFrame(
-        {"photo_id": list(firsts), "near_duplicate_of": list(firsts.values())},
-        schema={"photo_id": pl.String(), "near_duplicate_of": pl.String()},
-    )
-    return photos.join(found, on="photo_id", how="left", maintain_order="left")
+    firsts |= _confirmed(around, chosen, read_photo, rules, workers)
+    rows = []
+    for number, own in enumerate(photos["enclosure_id"]):
+        first, enclosure = firsts.get(number) or (None, None)
+        rows.append((first, enclosure if enclosure != own else None, digests[number]))
+    return photos.select("photo_id").hstack(pl.DataFrame(rows, schema=MARKS, orient="row"))
+
+
+def _still_true(
+    around: Neighbourhood, candidates: list[Candidates], digests: list[str], previous: pl.DataFrame
+) -> dict[int, tuple[str, str] | None]:
+    """Outcomes of the last time that hold, by number of the photo; None for one that repeats nothing.
+
+    A photo that was named has to be there still, and its enclosure may have become another.
+    """
+    last = {row["photo_id"]: row for row in previous.select("photo_id", *MARKS.names()).to_dicts()}
+    same = {
+        number: last[photo_id]["near_duplicate_of"]
+        for number, photo_id in enumerate(around.photos["photo_id"])
+        if photo_id in last and last[photo_id]["compared_with"] == digests[number]
+    }
+    named = {number: first for number, first in same.items() if first is not None}
+    known = around.known(position for number in named for position in candidates[number].positions.tolist())
+    firsts: dict[int, tuple[str, str] | None] = {number: None for number, first in same.items() if first is None}
+    for number, first in named.items():
+        places = (known[position] for position in candidates[number].positions.tolist())
+        found = next((place for place in places if place[0] == first), None)
+        if found is not None:
+            firsts[number] = found
+    return firsts
+
+
+def _likely(
+    around: Neighbourhood,
+    candidates: Mapping[int, Candidates],
+    read_photo: ReadPhoto,
+    rules: NearDuplicateRules,
+    workers: int | None,
+) -> dict[int, list[int]]:
+    """Positions of the candidates that a view of the photo comes close to, earliest first, by number of the photo."""
+
+    def choose(number: int) -> tuple[int, list[int]]:
+        grey = grey_photo(read_photo(around.photos["photo_id"][number]), VIEWED_LONG_SIDE)
+        views = np.append(view_hashes(grey), around.hashes[number])
+        found = candidates[number]
+        distances = hamming_distances(views, found.hashes).min(axis=0)
+        allowed = np.where(found.nearby, rules.nearby_view_distance, rules.everywhere_view_distance)
+        near = np.flatnonzero(distances <= allowed)
+        nearest = near[np.lexsort((found.positions[near], distances[near]))][: rules.max_candidates]
+        return number, sorted(found.positions[nearest].tolist())
+
+    return dict(map_in_threads(choose, candidates, workers=workers))
+
+
+def _confirmed(
+    around: Neighbourhood,
+    chosen: Mapping[int, list[int]],
+    read_photo: ReadPhoto,
+    rules: NearDuplicateRules,
+    workers: int | None,
+) -> dict[int, tuple[str, str] | None]:
+    """The earliest of the chosen ones that is the same shot, by number of the photo."""
+    known = around.known(position for positions in chosen.values() for position in positions)
+
+    @lru_cache(maxsize=_SHOTS_KEPT)
+    def look(photo_id: str) -> Shot:
+        return look_at(read_photo(photo_id))
+
+    to_compare = (number for number in sorted(chosen) if chosen[number])
+    first_of = partial(_first, around, chosen, known, look, rules)
+    return dict(map_in_threads(first_of, to_compare, workers=workers))
+
+
+def _first(
+    around: Neighbourhood,
+    chosen: Mapping[int, list[int]],
+    known: Known,
+    look: Callable[[str], Shot],
+    rules: NearDuplicateRules,
+    number: int,
+) -> tuple[int, tuple[str, str] | None]:
+    shot = look(around.photos["photo_id"][number])
+    limits = {"min_correlation": rules.min_correlation, "max_difference": rules.max_difference}
+    places = (known[position] for position in chosen[number])
+    return number, next((place for place in places if is_same_shot(look(place[0]), shot, **limits)), None)

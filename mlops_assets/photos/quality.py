@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mlops_assets.photos.near_duplicates import perceptual_hash
+from mlops_assets.photos.perceptual_hashes import perceptual_hash
 from mlops_assets.photos.pixels import Image, fit_long_side
 from mlops_assets.use_case import QualityRules
 

@@ -48,9 +48,16 @@ CLEAN_PHOTOS = pl.Schema(
         "reason": pl.String(),
         "retake_advice": pl.String(),
         "near_duplicate_of": pl.String(),
+        "reused_from": pl.String(),
+        "compared_with": pl.String(),
     }
 )
-"""One row an accepted photo of a day."""
+"""One row an accepted photo of a day, by landing_uri.
+
+near_duplicate_of is the photo_id of the earliest photo, by (day, landing_uri), that is the same shot; reused_from that
+photo's enclosure_id where it is another one, which may mean a visit that did not take place; compared_with a digest of
+what the photo was compared with, so that a rerun compares only what is new.
+"""
 
 PHOTO_MEASURES = pl.Schema(
     {

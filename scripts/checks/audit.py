@@ -19,7 +19,7 @@ from scripts.checks.catalogue import ROOT, TOOLS
 PROBE = "k8s/images/requirements-uv.lock"
 """The shortest lock, asked for first: an index that knows nothing of it has no vulnerability data at all."""
 
-LOCKS = ["requirements.lock", "requirements-check.lock", "requirements-policy.lock"]
+LOCKS = ["requirements.lock", "requirements-check.lock", "requirements-policy.lock", "requirements-bench.lock"]
 """The images' own locks hold versions of requirements.lock."""
 
 ACCEPTED: Mapping[str, str] = {}

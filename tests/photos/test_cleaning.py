@@ -2,16 +2,18 @@ import io
 
 import polars as pl
 import pytest
-from PIL import ImageEnhance, ImageFilter
+from photo_copies import brightened, cropped, jpeg, textured
+from PIL import ImageFilter
 from polars.testing import assert_frame_equal
-from upload_samples import NO_MEASURES, counting_store, ingest, land, picture, scene, take_in
+from upload_samples import DAY, NO_MEASURES, counting_store, ingest, land, picture, scene, take_in
 
+from mlops_assets.photos.candidates import all_of, comparable
 from mlops_assets.photos.cleaning import clean_day
 from mlops_assets.photos.schema import CLEAN_PHOTOS
 from mlops_assets.use_case import IntakeRules, QualityRules
 
 NOTHING = pl.DataFrame(schema=CLEAN_PHOTOS)
-NOBODY = pl.DataFrame(schema={"photo_id": pl.String(), "enclosure_id": pl.String(), "perceptual_hash": pl.String()})
+NOBODY = all_of({})
 
 
 @pytest.fixture
@@ -19,13 +21,14 @@ def store(tmp_path):
     return counting_store(tmp_path)
 
 
-def clean(store, ledger, *, measured=NO_MEASURES, previous=NOTHING, recent=NOBODY, rules=None, **options):
+def clean(store, ledger, *, measured=NO_MEASURES, previous=NOTHING, earlier=NOBODY, rules=None, **options):
     return clean_day(
         store,
+        DAY,
         ledger,
         measured=measured,
         previous=previous,
-        recent=recent,
+        earlier=earlier,
         rules=rules or QualityRules(),
         intake_rules=IntakeRules(),
         **options,
@@ -35,12 +38,6 @@ def clean(store, ledger, *, measured=NO_MEASURES, previous=NOTHING, recent=NOBOD
 def blurred(seed: int) -> bytes:
     buffer = io.BytesIO()
     scene(seed).filter(ImageFilter.GaussianBlur(14)).save(buffer, "JPEG")
-    return buffer.getvalue()
-
-
-def brighter(seed: int) -> bytes:
-    buffer = io.BytesIO()
-    ImageEnhance.Brightness(scene(seed)).enhance(1.05).save(buffer, "JPEG", quality=70)
     return buffer.getvalue()
 
 
@@ -86,18 +83,23 @@ def test_what_intake_has_measured_is_not_read_again_and_is_the_same_to_the_last_
     assert sorted(store._reads) == sorted(taken.ledger["photo_id"])
 
 
-def test_near_duplicates_are_found_within_the_day_and_among_recent_photos(store):
-    land(store, "CAB-1/a.jpg", picture(1))
-    land(store, "CAB-1/b.jpg", brighter(1))
-    land(store, "CAB-2/c.jpg", picture(1, quality=60))
+def test_near_duplicates_are_found_within_the_day_and_on_earlier_days(store):
+    land(store, "CAB-1/a.jpg", jpeg(textured(1)))
+    land(store, "CAB-1/b.jpg", jpeg(brightened(textured(1), 1.05), 70))
+    land(store, "CAB-2/c.jpg", jpeg(textured(1), 60))
     ledger = ingest(store)
     cleaned = clean(store, ledger)
     first = cleaned["photo_id"][0]
-    assert cleaned["near_duplicate_of"].to_list() == [None, first, None]
-    recent = pl.DataFrame(
-        {"photo_id": ["older"], "enclosure_id": ["CAB-2"], "perceptual_hash": [cleaned["perceptual_hash"][2]]}
-    )
-    assert clean(store, ledger, recent=recent)["near_duplicate_of"].to_list() == [None, first, "older"]
+    assert cleaned["near_duplicate_of"].to_list() == [None, first, first]
+    assert cleaned["reused_from"].to_list() == [None, None, "CAB-1"]
+    before = "2026-10-05"
+    land(store, "CAB-2/old.jpg", jpeg(cropped(textured(1), 0.04)), before)
+    old_ledger = ingest(store, day=before)
+    old = clean_day(store, before, old_ledger, previous=NOTHING, earlier=NOBODY, rules=QualityRules())
+    earlier = all_of({before: comparable(old, old_ledger)})
+    again = clean(store, ledger, previous=cleaned, earlier=earlier)
+    assert again["near_duplicate_of"].to_list() == [old["photo_id"][0]] * 3
+    assert again["reused_from"].to_list() == ["CAB-2", "CAB-2", None]
 
 
 def test_a_day_without_accepted_photos_gives_an_empty_table(store):
