@@ -1,17 +1,19 @@
 """The ledger of a day: what became of every landed file, and its photo in the store.
 
-Nothing is lost: each landed file is accepted, duplicate or quarantined with a reason, and the same landing gives the
-same ledger. How good a photo is, is for `cleaning`.
+Nothing is lost: each landed file is accepted, duplicate or quarantined with a reason, or erased, and the same landing
+gives the same ledger. How good a photo is, is for `cleaning`.
 """
 
 import datetime as dt
 import hashlib
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from mlops_assets.photos.erased import mark_erased
 from mlops_assets.photos.landing import (
     MAX_SIDECAR_BYTES,
     LandedPhoto,
@@ -50,6 +52,7 @@ def ingest_day(
     progress: Progress | None = None,
     workers: int | None = None,
     read_again: bool = False,
+    erased: Callable[[], Mapping[str, dt.datetime]] = dict,
 ) -> pl.DataFrame:
     """Bring a day's landing into the store and write its ledger.
 
@@ -67,6 +70,8 @@ def ingest_day(
         progress: Called after each file that was read.
         workers: Threads; as many as there are cores where None.
         read_again: Read every listed file, also those that `previous` holds: a rule or the code has changed.
+        erased: Gives when each erased photo was erased, by photo_id; asked at the start and, for what was erased
+            meanwhile, at the end.
 
     Returns:
         RAW_PHOTOS by landing_uri, one row a landed file that is not the sidecar of a photo.
@@ -90,7 +95,8 @@ def ingest_day(
             reused.append(entry.file.uri)
         else:
             to_read.append((entry, where))
-    take = partial(_take, store=store, day=day, rules=rules, zone=ZoneInfo(timezone))
+    at_start = erased()
+    take = partial(_take, store=store, day=day, rules=rules, zone=ZoneInfo(timezone), erased=at_start)
     for done, row in enumerate(map_in_threads(take, to_read, workers=workers), start=1):
         rows.append(row)
         if progress is not None:
@@ -98,7 +104,10 @@ def ingest_day(
     listed = {file.uri for file in files}
     kept = previous.filter(pl.col("landing_uri").is_in(reused) | ~pl.col("landing_uri").is_in(listed))
     ledger = pl.concat([kept.select(RAW_PHOTOS.names()), pl.DataFrame(rows, schema=RAW_PHOTOS, orient="row")])
-    return _resolve_duplicates(ledger.sort("landing_uri"), earlier)
+    at_end = erased()
+    for photo_id in set(ledger["photo_id"].drop_nulls()) & (at_end.keys() - at_start.keys()):
+        store.erase_stored(photo_id)
+    return _resolve_duplicates(mark_erased(ledger, at_end).sort("landing_uri"), earlier)
 
 
 def conservation(ledger: pl.DataFrame) -> dict[str, int]:
@@ -133,7 +142,15 @@ def _check_listing(entry: LandedPhoto, day: str, rules: IntakeRules, first_day: 
     return where
 
 
-def _take(item: tuple[LandedPhoto, Place], *, store: "PhotoFiles", day: str, rules: IntakeRules, zone: ZoneInfo) -> Row:
+def _take(
+    item: tuple[LandedPhoto, Place],
+    *,
+    store: "PhotoFiles",
+    day: str,
+    rules: IntakeRules,
+    zone: ZoneInfo,
+    erased: Mapping[str, dt.datetime],
+) -> Row:
     """Read one file, put its photo into the store and return its row; what the store raises is passed on."""
     entry, where = item
     sidecar, ignored = _read_sidecar(store, entry, zone)
@@ -148,6 +165,8 @@ def _take(item: tuple[LandedPhoto, Place], *, store: "PhotoFiles", day: str, rul
     except LandedFileError as error:
         return _refused_row(entry, QuarantineError(f"{error}.", _PUT_IN_PLACE), **about)
     about["photo_id"] = photo_id = hashlib.sha256(content).hexdigest()
+    if photo_id in erased:
+        return {**_file_row(entry), "photo_id": photo_id, "status": "erased"}
     try:
         facts = inspect(content, max_pixels=rules.max_pixels, zone=zone)
         about |= _facts_row(facts, sidecar)
