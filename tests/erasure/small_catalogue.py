@@ -8,7 +8,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ class Small:
 
     path: WholePath
     photo_id: str
-    content: bytes
+    content: bytes = field(repr=False)
 
     @property
     def store(self) -> Path:
@@ -68,6 +68,10 @@ class Small:
 
     def places(self, now: Callable[[], dt.datetime] | None = None) -> Places:
         return places_of(self.path, now)
+
+    def take_in(self, day: str) -> None:
+        """As `ingest_day` without its last step: there is no network to look with."""
+        succeed(self.path.materialize("raw_photos", "clean_photos", day=day))
 
     def erase(self, *, succeeds: bool = True, **config: Any) -> dg.ExecuteInProcessResult:
         given = {"photo_id": self.photo_id, "reason": "ticket 17", "requested_by": "privacy", **config}
@@ -105,7 +109,8 @@ def make(home: Path, instance: dg.DagsterInstance) -> Small:
     land(landing / DAYS[0] / "CAB-0" / "a.jpg.json", json.dumps(WHO).encode())
     land(landing / DAYS[0] / "CAB-1" / "again.jpg", target)
     land(landing / DAYS[1] / "CAB-0" / "later.jpg", target)
-    land(landing / DAYS[1] / "CAB-0" / "c.jpg", picture(0, quality=60))  # a near-duplicate
+    land(landing / DAYS[0] / "CAB-0" / "c.jpg", picture(0, quality=60))  # a near-duplicate
+    land(landing / DAYS[1] / "CAB-5" / "d.jpg", picture(200))
     land(labels / "base" / "classes.txt", b"router\n")
     for enclosure in ENCLOSURES:
         for file in ("a", "b"):
@@ -152,7 +157,9 @@ def pretend_training(path: WholePath) -> None:
         predictions = found.with_columns(split=pl.lit("test")).select(SPLIT_PREDICTIONS.names())
         write_parquet(predictions, tables / "detector_predictions.parquet")
     unknown = pl.DataFrame({"photo_id": usable.to_list(), "rank": range(len(usable))})
-    write_parquet(pl.concat([unknown, unknown.with_columns(photo_id=pl.lit(sha256(picture(0))))]), tables / "new.parquet")
+    write_parquet(
+        pl.concat([unknown, unknown.with_columns(photo_id=pl.lit(sha256(picture(0))))]), tables / "new.parquet"
+    )
     dataset = Path(registry_scratch(path)) / "datasets" / f"{fingerprint[:16]}-192" / "images" / "train"
     land(dataset / f"{sha256(picture(0))}.jpg", b"exported for a training")
 
