@@ -53,7 +53,7 @@ def _holds(frame: pl.DataFrame, texts: Sequence[str]) -> pl.Expr:
 def _repointed(cleaned: pl.DataFrame, erased: Mapping[str, dt.datetime]) -> pl.DataFrame:
     """Near-duplicates of an erased photo are still near-duplicates of each other: of the first one in the table."""
     target = pl.col("near_duplicate_of")
-    orphaned = target.is_in(list(erased))
+    orphaned = target.is_in(list(erased)).fill_null(False)
     first = pl.col("photo_id").first().over("near_duplicate_of")
     return cleaned.with_columns(
         near_duplicate_of=pl.when(~orphaned).then(target).when(first != pl.col("photo_id")).then(first)

@@ -31,7 +31,7 @@ def mark_erased(ledger: pl.DataFrame, erased: Mapping[str, dt.datetime]) -> pl.D
     """
     if not erased:
         return ledger
-    gone = pl.col("landing_uri").str.starts_with(_GONE)
+    gone = pl.col("landing_uri").str.starts_with(_GONE).fill_null(False)
     concerned = pl.col("photo_id").is_in(list(erased)) & ~gone
     since = pl.col("photo_id").replace_strict(
         {photo_id: f"{at:%Y-%m-%d}" for photo_id, at in erased.items()}, default=None, return_dtype=pl.String

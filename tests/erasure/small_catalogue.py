@@ -144,8 +144,12 @@ def pretend_training(path: WholePath) -> None:
     tables = location(path.places.store) / "tables"
     decision = {
         **dict.fromkeys(CHAMPION_DETECTOR.names()),
-        **{"model_version": "1", "promoted": True, "reasons": [], "test_snapshot": "", "champion_version": "1"},
-        **{"champion_class_map": '{"0": "router"}', "champion_thresholds": '{"0": 0.3}', "champion_export": "x"},
+        "model_version": "1",
+        "promoted": True,
+        "champion_version": "1",
+        "champion_class_map": '{"0": "router"}',
+        "champion_thresholds": '{"0": 0.3}',
+        "champion_export": "x",
         "decided_at": dt.datetime.now(dt.UTC),
     }
     write_parquet(pl.DataFrame([decision], schema=CHAMPION_DETECTOR), tables / "champion_detector.parquet")
@@ -197,5 +201,6 @@ if __name__ == "__main__":
 
     with dg.DagsterInstance.from_config(sys.argv[2]) as opened:
         again = WholePath(Settings(home=Path(sys.argv[1])), UseCase.model_validate(CASE), opened)
-        print("ready", flush=True)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
         erase(places_of(again), Request(sys.argv[3], "ticket 17"))

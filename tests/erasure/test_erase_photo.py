@@ -4,10 +4,12 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import polars as pl
 import pytest
+from path_support import CATALOGUE
 from small_catalogue import DAYS, WHO, Small, land, make, registry_of, sha256, succeed
 from upload_samples import picture
 
@@ -40,7 +42,7 @@ def events_with(instance: dg.DagsterInstance, *needles: str) -> list[str]:
     for file in Path(instance.root_directory).rglob("*.db"):
         with sqlite3.connect(file) as connection:
             for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-                for row in connection.execute(f"SELECT * FROM {table}").fetchall():
+                for row in connection.execute(f"SELECT * FROM {table}").fetchall():  # noqa: S608 names from the catalogue
                     text = " ".join(map(str, row))
                     if any(needle in text for needle in needles) and not any(run_id in text for run_id in own):
                         found.append(f"{file.name} {table}")
@@ -51,6 +53,19 @@ def events_with(instance: dg.DagsterInstance, *needles: str) -> list[str]:
 def before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
     with dg.instance_for_test() as instance:
         yield make(tmp_path_factory.mktemp("home"), instance)
+
+
+def rows_of_others(small: Small) -> dict[str, list[dict[str, Any]]]:
+    """Every row of every table but the catalogue's that is not the photo's own, by file."""
+    tables = small.store / "tables"
+    files = [path for path in sorted(tables.rglob("*.parquet")) if path.stem not in CATALOGUE]
+    rows = {str(path.relative_to(tables)): pl.read_parquet(path) for path in files}
+    return {
+        name: [
+            row for row in frame.drop("near_duplicate_of", strict=False).to_dicts() if small.photo_id not in str(row)
+        ]
+        for name, frame in rows.items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +90,9 @@ def erased(before: Small) -> Small:
     dry = before.erase(dry_run=True)
     assert files_with(home, photo_id.encode(), before.content) == found
     assert any("would_be_removed" in str(event.event_specific_data) for event in dry.all_events)
+    others = rows_of_others(before)
     before.erase()
+    assert rows_of_others(before) == others
     return before
 
 
