@@ -17,6 +17,8 @@ from mlops_assets.compute_overrides import load_compute
 from mlops_assets.dataset import assets as dataset_assets
 from mlops_assets.dataset import checks as dataset_checks
 from mlops_assets.detector import assets as detector_assets
+from mlops_assets.erasure.job import ERASURE_OPS, build_erasure_job
+from mlops_assets.erasure.rows import without
 from mlops_assets.jobs import INGEST_DAY, RETRAIN_DETECTOR, build_jobs
 from mlops_assets.labels import assets as labels_assets
 from mlops_assets.labels import checks as labels_checks
@@ -77,7 +79,7 @@ def build_defs(
     return dg.Definitions(
         assets=assets,
         asset_checks=checks,
-        jobs=list(jobs.values()),
+        jobs=[*jobs.values(), build_erasure_job(use_case)],
         schedules=[nightly_ingestion(jobs[INGEST_DAY])],
         sensors=[
             new_labels(use_case, settings.sensor_interval),
@@ -87,7 +89,7 @@ def build_defs(
             automation_sensor(settings.sensor_interval, as_backfills=settings.profile == "k8s"),
         ],
         resources={**build_resources(settings, use_case), **(resource_overrides or {})},
-        executor=_executor(settings, [*assets, *checks]),
+        executor=_executor(settings, [*assets, *checks, *ERASURE_OPS]),
     )
 
 
@@ -97,7 +99,7 @@ def build_resources(settings: Settings, use_case: UseCase) -> dict[str, object]:
     tracking_uri = settings.fill(settings.mlflow_tracking_uri)
     artifacts = None if tracking_uri.startswith("http") else settings.fill(settings.mlflow_artifacts)
     return {
-        "io_manager": parquet_tables(places.store, SCHEMAS),
+        "io_manager": parquet_tables(places.store, SCHEMAS, without),
         "tables": Tables(root=places.store),
         "photo_store": PhotoStore(landing=places.landing, root=places.store),
         "dataset_versions": DatasetVersions(root=places.store),
@@ -150,7 +152,7 @@ def _adapted(asset: dg.AssetsDefinition, use_case: UseCase) -> dg.AssetsDefiniti
     )
 
 
-def _executor(settings: Settings, steps: Sequence[dg.AssetsDefinition]) -> dg.ExecutorDefinition:
+def _executor(settings: Settings, steps: Sequence[dg.AssetsDefinition | dg.OpDefinition]) -> dg.ExecutorDefinition:
     """A process a step on a laptop, a pod a step on a cluster."""
     if settings.profile == "k8s":
         from mlops_assets.k8s_executor import k8s_executor

@@ -16,19 +16,20 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
 
 from benchmarks.photo_copies import BEYOND, EVERYWHERE, RACKS, WITHIN, RealPhoto, jpeg, reported_photos
 from mlops_assets.photos.candidates import COMPARED, HITS, all_of
+from mlops_assets.photos.examination import examine
 from mlops_assets.photos.hash_index import HashIndex
 from mlops_assets.photos.near_duplicates import MARKS, mark_near_duplicates
 from mlops_assets.photos.perceptual_hashes import as_integers, hamming_distances
-from mlops_assets.photos.pictures import normalise
 from mlops_assets.photos.pixels import decode_scaled
 from mlops_assets.photos.quality import MEASURED_LONG_SIDE, measure
-from mlops_assets.use_case import NearDuplicateRules
+from mlops_assets.use_case import IntakeRules, NearDuplicateRules
 from resources.settings import PROJECT
 
 TOOLS = PROJECT / ".tools" / "bench"
@@ -102,8 +103,12 @@ def _versions(photos: Sequence[RealPhoto]) -> dict[str, list[tuple[str, bytes]]]
         rng = np.random.default_rng(0)
         images = [photo.image if transformation is None else transformation(photo.image, rng) for photo in photos]
         uploads = [jpeg(image, 92) for image in images]
-        versions[name] = [(hashlib.sha256(upload).hexdigest(), normalise(upload, long_side=1280)) for upload in uploads]
+        versions[name] = [(hashlib.sha256(upload).hexdigest(), _normalised(upload)) for upload in uploads]
     return versions
+
+
+def _normalised(upload: bytes) -> bytes:
+    return examine(upload, IntakeRules(), ZoneInfo("UTC")).photo
 
 
 def _rows(photos: Sequence[RealPhoto], contents: Sequence[tuple[str, bytes]]) -> pl.DataFrame:

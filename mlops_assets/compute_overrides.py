@@ -144,12 +144,12 @@ def load_compute(path: Path | None) -> Compute:
 
 
 def step_overrides(
-    steps: Iterable[dg.AssetsDefinition], images: Mapping[str, str], *overrides: Compute
+    steps: Iterable[dg.AssetsDefinition | dg.OpDefinition], images: Mapping[str, str], *overrides: Compute
 ) -> dict[str, dict[str, Any]]:
     """Configuration of every step for `per_step_k8s_config`: its profile's image and place, then the overrides.
 
     Args:
-        steps: Assets and checks of the code location.
+        steps: Assets and checks of the code location, and the ops of its jobs.
         images: Image name by `cpu` and `gpu`.
         overrides: Later ones win. One file serves all code locations of a deployment, so that what it says of another
             use case's checks (`<use case>__<asset>__checks`) is left alone.
@@ -157,7 +157,8 @@ def step_overrides(
     Raises:
         ComputeError: An override names a step that there is not.
     """
-    profiles = {step.op.name: str(step.op.tags[PROFILE_TAG]) for step in steps}
+    ops = [step if isinstance(step, dg.OpDefinition) else step.op for step in steps]
+    profiles = {op.name: str(op.tags[PROFILE_TAG]) for op in ops}
     unknown = sorted({name for each in overrides for name in each.steps if "__" not in name} - profiles.keys())
     if unknown:
         raise ComputeError(f"No step is called {', '.join(unknown)}; there are {', '.join(sorted(profiles))}")

@@ -1,4 +1,4 @@
-"""The jobs that schedules and sensors ask for; everything else is asked for asset by asset."""
+"""The jobs that schedules and sensors ask for; everything else is asked for asset by asset, or is `erasure.job`."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias
@@ -16,6 +16,7 @@ INGEST_DAY = "ingest_day"
 IMPORT_LABELS = "import_labels"
 RETRAIN_DETECTOR = "retrain_detector"
 REBUILD_CATALOG = "rebuild_catalog"
+ERASE_PHOTO = "erase_photo"
 
 USE_CASE_TAG = "mlops/use_case"
 """On every run of these jobs, whoever asks for it: code locations of one instance have jobs of the same names."""

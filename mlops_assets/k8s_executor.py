@@ -29,12 +29,15 @@ _LAUNCHPAD = {
 
 
 def k8s_executor(
-    steps: Sequence[dg.AssetsDefinition], images: Mapping[str, str], deployment: Compute, service_account: str
+    steps: Sequence[dg.AssetsDefinition | dg.OpDefinition],
+    images: Mapping[str, str],
+    deployment: Compute,
+    service_account: str,
 ) -> dg.ExecutorDefinition:
     """The executor of a code location.
 
     Args:
-        steps: Its assets and checks.
+        steps: Its assets, checks and the ops of jobs.
         images: Image name by `cpu` and `gpu`.
         deployment: What this deployment wants otherwise.
         service_account: Of step pods, which call no Kubernetes API; empty: as the launcher's run pods.

@@ -89,6 +89,58 @@ class CatalogDatabase(dg.ConfigurableResource[None]):
             ]
         )
 
+    def rows_with(self, text: str) -> dict[str, int]:
+        """Rows that hold a text in any column, by full table name, of every table of the use case; none: not named."""
+        import sqlalchemy as sa
+
+        if self._is_missing():
+            return {}
+        found: dict[str, int] = {}
+        with self._begin(write=False) as connection:
+            for name in self._own_tables(connection):
+                table = sa.Table(name, sa.MetaData(), autoload_with=connection)
+                holds = sa.or_(*(sa.cast(column, sa.Text).contains(text, autoescape=True) for column in table.columns))
+                count = connection.execute(sa.select(sa.func.count()).select_from(table).where(holds)).scalar_one()
+                found |= {name: int(count)} if count else {}
+        return found
+
+    def compact(self) -> None:
+        """Write the tables anew, so that deleted rows are in none of the database's files any more.
+
+        Backups, and the write-ahead log that a server of PostgreSQL archives, are beyond its reach.
+        """
+        import sqlalchemy as sa
+
+        if self._is_missing():
+            return
+        with self._begin(write=False) as connection:
+            names = self._own_tables(connection)
+        engine = self._engine(write=True)
+        try:
+            if engine.dialect.name == "sqlite":
+                raw = engine.raw_connection()  # no transaction may be open
+                for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+                    raw.cursor().execute(statement).close()
+                raw.close()
+                return
+            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                for name in names:
+                    connection.execute(sa.text(f'VACUUM (FULL) "{name}"'))
+        finally:
+            engine.dispose()
+
+    def _own_tables(self, connection: "Connection") -> list[str]:
+        import sqlalchemy as sa
+
+        names = sa.inspect(connection).get_table_names()
+        return sorted(name for name in names if name.startswith(f"{self.use_case}_") and _TABLE_NAME.fullmatch(name))
+
+    def _is_missing(self) -> bool:
+        import sqlalchemy as sa
+
+        url = sa.make_url(self.url)
+        return url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists()
+
     def _full_name(self, name: str) -> str:
         full_name = f"{self.use_case}_{name}"
         if not _TABLE_NAME.fullmatch(name) or len(full_name) > 63:  # PostgreSQL cuts longer names off

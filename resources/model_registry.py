@@ -9,7 +9,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -165,6 +165,14 @@ class ModelRegistry(dg.ConfigurableResource):  # type: ignore[type-arg]
         client = open_client(self.tracking_uri)
         for key, value in tags.items():
             client.set_model_version_tag(self.model_name, version, key, _encoded(value))
+
+    def forget_files(self, version: str, names: Collection[str]) -> None:
+        """Take files that were deleted from the list of a version's files; see `mlflow_pictures`."""
+        info = self.version(version)
+        kept = {name: checksum for name, checksum in info.files.items() if name not in names}
+        if len(kept) < len(info.files):
+            client = open_client(self.tracking_uri)
+            client.set_model_version_tag(self.model_name, version, _FILES_TAG, _encoded(kept))
 
     def download(self, version: str, name: str, folder: Path, sha256: str | None = None) -> Path:
         """A file of a version as a local file.

@@ -1,20 +1,23 @@
 """The landing zone and the stored photos, in local folders or an object store; free of dagster.
 
 Every path of a photo and every call to a file system or S3 client for photos is here; what a photo must be like, and
-what becomes of a landed file, is decided in `mlops_assets.photos`. The landing zone is only ever listed and read.
-As a resource of Dagster it is `photo_store.PhotoStore`.
+what becomes of a landed file, is decided in `mlops_assets.photos`. The landing zone is only ever listed and read, but
+for `erase_upload`. As a resource of Dagster it is `photo_store.PhotoStore`.
 """
 
 import datetime as dt
+import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resources.atomic_write import remove_left_over, write_atomically
+from resources.deletion import Deletion, delete
 from resources.landed_file import LandedFile, LandedFileError, LandingEscapeError
+from resources.tombstones import Tombstones
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -210,6 +213,72 @@ class PhotoFiles:
     def _incoming(self) -> Path | None:
         """In one place, since nobody could look through millions of photos for what was left over."""
         return _local(self.root) / "incoming" if _is_local(_location(self.root)) else None
+
+    # -- erasure -------------------------------------------------------------------------------------------------
+
+    def tombstones(self) -> Tombstones:
+        """What was erased from this store and must not come back."""
+        return Tombstones(self.root)
+
+    def stored(self, photo_id: str) -> list[str]:
+        """Addresses of everything stored under a photo's name: original, normalised photo, what a kill left of them.
+
+        Raises:
+            ValueError: `photo_id` is malformed.
+        """
+        folders = [self._folder(kind, photo_id) for kind in ("originals", "photos")]
+        if (incoming := self._incoming()) is not None:
+            folders.append(_location(str(incoming)))
+        found = (path for folder in folders if folder.exists() for path in folder.iterdir())
+        return sorted(str(path) for path in found if photo_id in path.name)
+
+    def erase_stored(self, photo_id: str) -> list[Deletion]:
+        """Delete a photo's original and normalised photo.
+
+        Raises:
+            ValueError: `photo_id` is malformed.
+            OSError: The store cannot be written.
+        """
+        return [delete(_location(address)) for address in self.stored(photo_id)]
+
+    def erase_upload(self, uri: str, photo_id: str, sidecars: Sequence[str]) -> list[Deletion]:
+        """Delete an upload and its sidecars from the landing zone: the one way to delete anything there.
+
+        The bytes are held against `photo_id` before: what was uploaded anew under the name stays, with its sidecar.
+        Sidecars go first, so that what is cut off in between finds its way on by the photo.
+
+        Args:
+            uri: `LandedFile.uri`.
+            photo_id: Of the photo that is erased.
+            sidecars: URIs of the files beside it that tell about it.
+
+        Returns:
+            One entry a file deleted; none where another photo lies there.
+
+        Raises:
+            LandingEscapeError: A file lies outside the landing zone.
+            PermissionError: The landing zone may not be deleted from.
+            OSError: The landing zone cannot be read.
+        """
+        try:
+            if hashlib.sha256(self.read(uri)).hexdigest() != photo_id:
+                return []
+        except FileNotFoundError:
+            pass  # deleted before, perhaps without its sidecar
+        return [delete(self._in_landing(each)) for each in (*sidecars, uri)]
+
+    def _in_landing(self, uri: str) -> "UPath":
+        landing = _location(self.landing)
+        target = _location(uri)
+        # The entry itself, also where it is a link: only the folder that holds it has to lie within.
+        inside = (
+            Path(uri).parent.resolve().is_relative_to(_local(self.landing).resolve())
+            if _is_local(landing)
+            else uri.startswith(str(landing).rstrip("/") + "/")
+        )
+        if not inside:
+            raise LandingEscapeError(f"{uri} lies outside the landing zone {self.landing}")
+        return target
 
     def _folder(self, kind: str, photo_id: str) -> "UPath":
         if not _PHOTO_ID.fullmatch(photo_id):

@@ -5,8 +5,9 @@ name: an append-only asset its own last version, a check the quarantine beside a
 caller; this module knows no table.
 """
 
+import datetime as dt
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_origin
 
 import dagster as dg
@@ -14,11 +15,15 @@ import polars as pl
 
 from resources.atomic_write import write_atomically
 from resources.locations import location
+from resources.tombstones import Tombstones
 
 if TYPE_CHECKING:
     from upath import UPath
 
 Schemas = Mapping[str, Mapping[str, pl.DataType]]
+
+Forget = Callable[[str, pl.DataFrame, Mapping[str, dt.datetime]], pl.DataFrame]
+"""Takes a table's name, its rows and when each erased photo was erased, by photo_id; gives what may be kept."""
 
 CODE_VERSION, RUN_ID = "dagster/code_version", "dagster/run_id"
 """In the Parquet metadata of every asset's table: what it was made by, also for who has only the file."""
@@ -73,10 +78,18 @@ class ParquetTables(dg.UPathIOManager):
 
     extension = ".parquet"
 
-    def __init__(self, root: str, schemas: Schemas) -> None:
-        """Keep tables under `root`/tables, a local folder or an address such as s3://bucket/folder."""
+    def __init__(self, root: str, schemas: Schemas, forget: Forget | None = None) -> None:
+        """Keep tables under `root`/tables, a local folder or an address such as s3://bucket/folder.
+
+        Args:
+            root: Of the store.
+            schemas: Columns by table.
+            forget: What of a table may be kept after an erasure.
+        """
         super().__init__(location(root) / "tables")
         self._schemas = schemas
+        self._forget = forget
+        self._tombstones = Tombstones(root)
 
     def get_asset_relative_path(self, context: dg.InputContext | dg.OutputContext) -> "UPath":
         """The last part of the key: a store belongs to one use case, so that its prefix says nothing."""
@@ -85,9 +98,23 @@ class ParquetTables(dg.UPathIOManager):
         return UPath(context.asset_key.path[-1])
 
     def dump_to_path(self, context: dg.OutputContext, obj: pl.DataFrame, path: "UPath") -> None:
-        """Check the columns and write the file."""
+        """Check the columns and write the file; what was erased while the step worked does not come back with it."""
         made_by = {RUN_ID: context.run_id, CODE_VERSION: context.asset_spec.code_version or ""}
-        write_parquet(conform(obj, context.asset_key.path[-1], self._schemas), path, made_by)
+        name = context.asset_key.path[-1]
+        frame = conform(obj, name, self._schemas)
+        write_parquet(frame, path, made_by)
+        # Looked for after writing: an erasure whose tombstone is not there yet finds the table itself.
+        if self._forget is not None and (erased := self._erased_among(frame)):
+            kept = self._forget(name, frame, erased)
+            if not kept.equals(frame):
+                write_parquet(kept, path, made_by)
+
+    def _erased_among(self, frame: pl.DataFrame) -> dict[str, dt.datetime]:
+        if not (ids := self._tombstones.ids()):
+            return {}
+        named = {value for column in frame.select(pl.col(pl.String)) for value in ids.intersection(column)}
+        found = (self._tombstones.get(photo_id) for photo_id in named)
+        return {tombstone.photo_id: tombstone.erased_at for tombstone in found if tombstone is not None}
 
     def load_from_path(self, context: dg.InputContext, path: "UPath") -> pl.DataFrame:
         """Read one file."""
@@ -108,9 +135,9 @@ class ParquetTables(dg.UPathIOManager):
         return {"dagster/row_count": dg.MetadataValue.int(obj.height)}
 
 
-def parquet_tables(root: str, schemas: Schemas) -> dg.IOManagerDefinition:
+def parquet_tables(root: str, schemas: Schemas, forget: Forget | None = None) -> dg.IOManagerDefinition:
     """`ParquetTables`, made when a step asks for it: its paths cost a tenth of a second to import."""
-    return dg.IOManagerDefinition(lambda _: ParquetTables(root, schemas))
+    return dg.IOManagerDefinition(lambda _: ParquetTables(root, schemas, forget))
 
 
 class Tables(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -122,6 +149,14 @@ class Tables(dg.ConfigurableResource):  # type: ignore[type-arg]
         """The table's last version, or an empty frame of its schema where there is none yet."""
         path = self._path(name, partition)
         return _read(path, schema) if path.exists() else pl.DataFrame(schema=dict(schema))
+
+    def read_as_written(self, name: str, partition: str | None = None) -> pl.DataFrame:
+        """A table with all columns that its file has, whoever declared them.
+
+        Raises:
+            FileNotFoundError: There is none.
+        """
+        return pl.read_parquet(io.BytesIO(self._path(name, partition).read_bytes()))
 
     def made_by(self, name: str, partition: str | None = None) -> dict[str, str]:
         """Run and code version of a table's last version; empty where there is none."""
@@ -185,6 +220,18 @@ class Tables(dg.ConfigurableResource):  # type: ignore[type-arg]
         path = self._path(name, partition)
         write_parquet(conform(frame, name, {name: schema}), path)
         return str(path)
+
+    def files(self) -> Iterator[tuple[str, str | None]]:
+        """Name and partition of every table that there is, whoever wrote it."""
+        base = self._base().absolute()
+        for path in sorted(base.fs.find(base.path)):
+            parts = path[len(base.path.rstrip("/")) + 1 :].removesuffix(".parquet").split("/")
+            if path.endswith(".parquet") and len(parts) <= 2 and not parts[-1].startswith("."):
+                yield parts[0], parts[1] if len(parts) > 1 else None
+
+    def replace(self, name: str, partition: str | None, frame: pl.DataFrame) -> None:
+        """Write other rows under the run and code version that made the table, as erasure does."""
+        write_parquet(frame, self._path(name, partition), self.made_by(name, partition))
 
     def _base(self) -> "UPath":
         return location(self.root) / "tables"

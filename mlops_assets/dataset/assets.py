@@ -55,7 +55,13 @@ def split_assignments(
     return splits
 
 
-@dg.asset(group_name="dataset", kinds={"polars", "yolo"}, op_tags=CPU_LIGHT, retry_policy=RETRY)
+@dg.asset(
+    group_name="dataset",
+    kinds={"polars", "yolo"},
+    op_tags=CPU_LIGHT,
+    retry_policy=RETRY,
+    pool="dataset",
+)
 def training_dataset(
     context: dg.AssetExecutionContext,
     annotations: pl.DataFrame,

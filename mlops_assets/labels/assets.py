@@ -10,6 +10,7 @@ from mlops_assets.labels.schema import ANNOTATIONS, EQUIPMENT_CLASSES, LABEL_QUA
 from mlops_assets.metadata import counts, preview
 from mlops_assets.use_case import UseCase
 from resources.label_drop import LabelDrop
+from resources.photo_store import PhotoStore
 from resources.tables import Tables
 
 
@@ -24,6 +25,7 @@ def annotations(
     context: dg.AssetExecutionContext,
     raw_photos: dict[str, pl.DataFrame],
     label_drop: LabelDrop,
+    photo_store: PhotoStore,
     tables: Tables,
     use_case: dg.ResourceParam[UseCase],
 ) -> pl.DataFrame:
@@ -38,6 +40,7 @@ def annotations(
         known_classes=tables.read("equipment_classes", EQUIPMENT_CLASSES),
         declared=use_case.classes,
         now=dt.datetime.now(dt.UTC),
+        erased_names=photo_store.tombstones().names(),
     )
     address = tables.write("label_quarantine", imported.quarantine, LABEL_QUARANTINE)
     context.add_output_metadata(

@@ -56,6 +56,7 @@ def import_labels(
     known_classes: pl.DataFrame,
     declared: Sequence[KnownClass],
     now: dt.datetime,
+    erased_names: Mapping[str, str] | None = None,
 ) -> ImportResult:
     """Read the whole label drop.
 
@@ -72,6 +73,8 @@ def import_labels(
         known_classes: EQUIPMENT_CLASSES as last written, or its first columns; may be empty.
         declared: The use case's `classes`.
         now: Time of the import; labels dated later are counted in the summary.
+        erased_names: photo_id of erased photos by `matching.hashed_names`; labels of theirs are passed over, counted in
+            the summary and in no table.
 
     Raises:
         OSError: The drop cannot be listed or read; single files that are gone or forbidden are quarantined.
@@ -79,12 +82,16 @@ def import_labels(
     """
     files = list_drop(drop)
     parsed = _read(files)
-    found, problems = _find(files, parsed, photos)
+    erased = set((erased_names or {}).values())
+    found, problems = _find(files, parsed, photos, erased_names or {})
+    of_erased = [labelling for labelling in found if labelling.photo_id in erased]
+    found = [labelling for labelling in found if labelling.photo_id not in erased]
     latest = _latest(found)
     vocabulary = Vocabulary.of(known_classes, declared, previous)
     versions = _learn(latest, vocabulary)
     annotations = _keep_versions(_annotations(latest, vocabulary, versions), previous)
     problems = [problem for labels in parsed.values() for problem in labels.problems] + problems
+    problems = [problem for problem in problems if not _names_one(problem, erased)]
     quarantine = pl.DataFrame(problems, schema=LABEL_QUARANTINE, orient="row").unique().sort(LABEL_QUARANTINE.names())
     summary: dict[str, int | str] = {
         "imported_at": now.isoformat(),
@@ -98,6 +105,7 @@ def import_labels(
         "unlabelled_entries": sum(labels.unlabelled for labels in parsed.values()),
         "quarantined": quarantine.height,
         "dated_after_import": sum(labelling.annotated_at > now for labelling in latest),
+        "of_erased_photos": len(of_erased),
     }
     return ImportResult(annotations, quarantine, summary)
 
@@ -158,11 +166,15 @@ def _nearest_names(file: DropFile, names: Mapping[str, ClassNames]) -> ClassName
 
 
 def _find(
-    files: Sequence[DropFile], parsed: Mapping[str, ParsedLabels], photos: pl.DataFrame
+    files: Sequence[DropFile],
+    parsed: Mapping[str, ParsedLabels],
+    photos: pl.DataFrame,
+    erased_names: Mapping[str, str],
 ) -> tuple[list[_Labelling], list[LabelProblem]]:
     """Labelled photos that are known, in the order of the drop, and a problem for each of the others."""
     labelled = [photo for labels in parsed.values() for photo in labels.photos]
-    matches = {row[0]: row[1:] for row in match_photos((photo.reference for photo in labelled), photos).iter_rows()}
+    matched = match_photos((photo.reference for photo in labelled), photos, erased_names)
+    matches = {row[0]: row[1:] for row in matched.iter_rows()}
     sizes = {row[0]: row[1:] for row in photos.select("photo_id", "width", "height").drop_nulls().iter_rows()}
     by_source = {file.source: file for file in files}
     found: list[_Labelling] = []
@@ -178,6 +190,11 @@ def _find(
             continue
         found.append(_Labelling(photo_id, photo, photo.annotated_at or file.modified_at, file.entry))
     return found, problems
+
+
+def _names_one(problem: LabelProblem, photo_ids: set[str]) -> bool:
+    text = f"{problem.source} {problem.item} {problem.reason}"
+    return any(photo_id in text for photo_id in photo_ids)
 
 
 def _latest(found: Sequence[_Labelling]) -> list[_Labelling]:

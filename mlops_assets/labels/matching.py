@@ -3,7 +3,8 @@
 The day in front, `<day>/<enclosure_id>/<file>`, decides where an enclosure has the same file name on several days.
 """
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Mapping
 
 import polars as pl
 
@@ -15,19 +16,33 @@ _BY_ID = 4
 _REMEDY = "name the photo by its photo_id or as <enclosure_id>/<file>"
 
 
-def match_photos(references: Iterable[str], photos: pl.DataFrame) -> pl.DataFrame:
+def hashed_names(photos: pl.DataFrame) -> list[str]:
+    """SHA-256, hex, of every name by which a label can mean one of these photos, for `match_photos` to know them by.
+
+    Args:
+        photos: photo_id, landing_uri.
+    """
+    return sorted(map(_hashed, _photo_keys(photos)["key"].unique()))
+
+
+def match_photos(
+    references: Iterable[str], photos: pl.DataFrame, erased_names: Mapping[str, str] | None = None
+) -> pl.DataFrame:
     """Find the photo of each distinct reference.
 
     Args:
         references: Photos as label files name them; `.*` at the end stands for any suffix.
         photos: photo_id, landing_uri; a duplicate's row, whose bytes have the same photo_id, makes its name known too.
+        erased_names: photo_id of erased photos by `hashed_names`. They match as if they were still there, so that what
+            means one of them is not taken for another photo of the same name.
 
     Returns:
         MATCHES, sorted by reference.
     """
     distinct = pl.DataFrame({"reference": sorted(set(references))}, schema={"reference": pl.String()})
     wanted = _reference_keys(distinct)
-    hits = wanted.join(_photo_keys(photos), on="key").group_by("reference", "level").agg(pl.col("photo_id").unique())
+    found = pl.concat([wanted.join(_photo_keys(photos), on="key"), _erased_hits(wanted, erased_names or {})])
+    hits = found.group_by("reference", "level").agg(pl.col("photo_id").unique())
     best = hits.sort("level", descending=True).unique("reference", keep="first", maintain_order=True)
     enclosures = photos.select(_parts("landing_uri").list.get(-2, null_on_oob=True).alias("parent")).unique()
     parents = distinct.select("reference", _parts("reference").list.get(-2, null_on_oob=True).alias("parent"))
@@ -90,6 +105,18 @@ def _photo_keys(photos: pl.DataFrame) -> pl.DataFrame:
     any_suffix = full.with_columns(pl.col("key").str.replace(_ANY_SUFFIX, ".*"))
     ids = photos.select("photo_id", pl.col("photo_id").alias("key"))
     return pl.concat([full, any_suffix, ids]).unique()
+
+
+def _erased_hits(wanted: pl.DataFrame, erased_names: Mapping[str, str]) -> pl.DataFrame:
+    """Rows of `wanted` whose key is a name of an erased photo, with its photo_id."""
+    if not erased_names:
+        return wanted.clear().with_columns(photo_id=pl.lit(None, pl.String()))
+    erased = [erased_names.get(_hashed(key)) for key in wanted["key"]]
+    return wanted.with_columns(photo_id=pl.Series(erased, dtype=pl.String())).drop_nulls("photo_id")
+
+
+def _hashed(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
 
 
 def _reference_keys(distinct: pl.DataFrame) -> pl.DataFrame:

@@ -34,7 +34,7 @@ def raw_photos(
     machine: Machine,
     use_case: dg.ResourceParam[UseCase],
 ) -> pl.DataFrame:
-    """The ledger of a day's landed files: every one accepted, a duplicate, or quarantined with reason and remedy."""
+    """The ledger of a day's landed files: accepted, a duplicate, quarantined with reason and remedy, or erased."""
     from mlops_assets.photos.intake import conservation, ingest_day
 
     day = context.partition_key
@@ -56,6 +56,7 @@ def raw_photos(
         progress=logged_progress(context.log, "photos taken in"),
         workers=machine.threads,
         read_again=tables.made_by("raw_photos", day).get(CODE_VERSION) != own_code_version(context),
+        erased=photo_store.tombstones().erased_at,
     )
     # Before the ledger, which tells what need not be read again.
     tables.write("photo_measures", taken.measures, PHOTO_MEASURES, day)

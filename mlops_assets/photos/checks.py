@@ -3,6 +3,7 @@
 import polars as pl
 
 from mlops_assets.expectations import between, not_null, one_of, true, unique
+from mlops_assets.photos.erased import NOT_KEPT
 from mlops_assets.photos.schema import STATUSES, VERDICTS
 from mlops_assets.table_checks import CheckInputs, TableCheck
 from resources.expectations import Expectation, Suite
@@ -39,7 +40,7 @@ CHECKS = (
     TableCheck(
         "raw_photos",
         Suite("nothing_lost", (true("in_ledger", "every landed file has a row in the ledger"),), ("landing_uri",)),
-        "Landed = accepted + duplicate + quarantined, against a listing of its own.",
+        "Landed = accepted + duplicate + quarantined + erased, against a listing of its own.",
         daily=True,
         frame=landed_against_ledger,
     ),
@@ -74,6 +75,15 @@ CHECKS = (
                     {"column": "photo_id"},
                     "a photo is accepted once",
                     where=_ACCEPTED,
+                ),
+                *(
+                    Expectation(
+                        "expect_column_values_to_be_null",
+                        {"column": column},
+                        f"{column} is not kept of what was erased",
+                        where=pl.col("status") == "erased",
+                    )
+                    for column in NOT_KEPT
                 ),
                 between("latitude", -90, 90, "latitude in degrees"),
                 between("longitude", -180, 180, "longitude in degrees"),

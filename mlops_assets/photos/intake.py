@@ -1,7 +1,7 @@
 """The ledger of a day: what became of every landed file, its photo in the store, and what was measured on the way.
 
-Nothing is lost: each landed file is accepted, duplicate or quarantined with a reason, and the same landing gives the
-same ledger. Whether a photo is good enough, is for `cleaning`.
+Nothing is lost: each landed file is accepted, duplicate or quarantined with a reason, or erased, and the same landing
+gives the same ledger. Whether a photo is good enough, is for `cleaning`.
 """
 
 import datetime as dt
@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from mlops_assets.photos.erased import mark_erased
 from mlops_assets.photos.examination import examine, examined_by
 from mlops_assets.photos.landing import (
     MAX_SIDECAR_BYTES,
@@ -63,6 +64,7 @@ def ingest_day(
     progress: Progress | None = None,
     workers: int | None = None,
     read_again: bool = False,
+    erased: Callable[[], Mapping[str, dt.datetime]] = dict,
 ) -> TakenIn:
     """Bring a day's landing into the store and write its ledger.
 
@@ -82,6 +84,8 @@ def ingest_day(
         progress: Called after each file that was read.
         workers: Threads; as many as there are cores where None.
         read_again: Read every listed file, also those that `previous` holds: the code has changed.
+        erased: Gives when each erased photo was erased, by photo_id; asked at the start and, for what was erased
+            meanwhile, at the end.
 
     Raises:
         OSError: Landing zone or store cannot be read or written; nothing of the day is then recorded.
@@ -103,7 +107,8 @@ def ingest_day(
             reused.append(entry.file.uri)
         else:
             to_read.append((entry, where))
-    intake = _Intake(store, day, rules, ZoneInfo(timezone), version, frozenset(known["photo_id"]))
+    at_start = erased()
+    intake = _Intake(store, day, rules, ZoneInfo(timezone), version, frozenset(known["photo_id"]), at_start)
     new_measures: list[Row] = []
     for done, (row, measures) in enumerate(map_in_threads(intake.take, to_read, workers=workers), start=1):
         rows.append(row)
@@ -114,8 +119,13 @@ def ingest_day(
     listed = {file.uri for file in files}
     kept = previous.filter(pl.col("landing_uri").is_in(reused) | ~pl.col("landing_uri").is_in(listed))
     ledger = pl.concat([kept.select(RAW_PHOTOS.names()), pl.DataFrame(rows, schema=RAW_PHOTOS, orient="row")])
-    ledger = _resolve_duplicates(ledger.sort("landing_uri"), earlier(ledger["photo_id"].drop_nulls().unique()))
-    return TakenIn(ledger, _merge(measured, new_measures, ledger["photo_id"]))
+    at_end = erased()
+    for photo_id in set(ledger["photo_id"].drop_nulls()) & (at_end.keys() - at_start.keys()):
+        store.erase_stored(photo_id)
+    photo_ids = ledger["photo_id"].drop_nulls().unique()
+    ledger = _resolve_duplicates(mark_erased(ledger, at_end).sort("landing_uri"), earlier(photo_ids))
+    kept_measures = _merge(measured, new_measures, photo_ids.filter(~photo_ids.is_in(list(at_end))))
+    return TakenIn(ledger, kept_measures)
 
 
 def _reusable(previous: pl.DataFrame, examined: pl.Series) -> set[tuple[str, str]]:
@@ -176,6 +186,7 @@ class _Intake:
     examined_by: str
     known: frozenset[str]
     """photo_ids that were examined as they would be now."""
+    erased: Mapping[str, dt.datetime]
 
     def take(self, item: tuple[LandedPhoto, Place]) -> tuple[Row, Row | None]:
         """Read one file and put its photo into the store; its rows of the ledger and, if it was examined, the measures.
@@ -195,6 +206,8 @@ class _Intake:
         except LandedFileError as error:
             return _refused_row(entry, QuarantineError(f"{error}.", _PUT_IN_PLACE), **about), None
         about["photo_id"] = photo_id = hashlib.sha256(content).hexdigest()
+        if photo_id in self.erased:
+            return {**_file_row(entry), "photo_id": photo_id, "status": "erased"}, None
         examined: Row = {"photo_id": photo_id, "examined_by": self.examined_by}
         try:
             facts, found = self._examined(photo_id, content)

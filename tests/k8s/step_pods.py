@@ -10,6 +10,7 @@ from kubernetes.client import ApiClient
 
 from definitions import build_defs
 from mlops_assets.compute_overrides import Compute
+from mlops_assets.erasure.job import ERASURE_OPS
 from mlops_assets.k8s_executor import k8s_executor
 from mlops_assets.use_case import load_use_case
 from resources.settings import Settings
@@ -37,9 +38,10 @@ def run_job(config: dict[str, Any], image: str) -> Job:
 def step_jobs(config: dict[str, Any], settings: Settings, deployment: Compute) -> dict[str, Job]:
     """The Job of every step of the default use case, by op name."""
     defs = build_defs(settings, load_use_case(settings.use_case_folder / f"{settings.use_case}.yaml"))
-    steps = [
+    assets = [
         step for step in [*(defs.assets or []), *(defs.asset_checks or [])] if isinstance(step, dg.AssetsDefinition)
     ]
+    steps = [*assets, *ERASURE_OPS]
     images = {"cpu": settings.cpu_image, "gpu": settings.gpu_image}
     executor = k8s_executor(steps, images, deployment, settings.step_service_account)
     processed = executor.apply_config_mapping({"config": {}})
@@ -49,10 +51,10 @@ def step_jobs(config: dict[str, Any], settings: Settings, deployment: Compute) -
         K8sContainerContext(run_k8s_config=UserDefinedDagsterK8sConfig.from_dict(executor_config["step_k8s_config"]))
     )
     jobs = {}
-    for step in steps:
-        name = step.op.name
+    for op in [*(step.op for step in assets), *ERASURE_OPS]:
+        name = op.name
         of_step = UserDefinedDagsterK8sConfig.from_dict(executor_config["per_step_k8s_config"].get(name, {}))
-        context = base.merge(K8sContainerContext(run_k8s_config=get_user_defined_k8s_config(step.op.tags)))
+        context = base.merge(K8sContainerContext(run_k8s_config=get_user_defined_k8s_config(op.tags)))
         context = context.merge(K8sContainerContext(run_k8s_config=of_step))
         jobs[name] = _job(config, context, executor_config["job_image"], name, "step_worker")
     return jobs

@@ -206,7 +206,7 @@ def test_steps_get_what_the_deployment_gives_them(overlay: str) -> None:
             on_cuda.add(name)
         if any(mount["mountPath"] == "/pages" for mount in container["volumeMounts"]):
             with_pages.add(name)
-    assert with_pages == {"catalog_pages"}
+    assert with_pages == {"catalog_pages", "erase_from_catalogue", "erase_files"}
     training = {"detector_weights"} if overlay == "prod-gpu" else set()
     assert with_gpu == on_cuda == training
     trains = jobs["detector_weights"]["spec"]["template"]["spec"]

@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from mlops_assets.labels.matching import MATCHES, is_sideways, match_photos
+from mlops_assets.labels.matching import MATCHES, hashed_names, is_sideways, match_photos
 
 ID = "ab" * 32
 PHOTOS = pl.DataFrame(
@@ -74,3 +74,18 @@ def test_no_references_and_no_photos_are_fine():
 )
 def test_sideways_labels_are_told_by_their_size(label, photo, sideways):
     assert is_sideways(label, photo) is sideways
+
+
+def test_names_of_an_erased_photo_match_as_if_it_were_still_there():
+    rows = [("a" * 64, "/landing/2026-10-06/CAB-1/a.jpg"), ("b" * 64, "/landing/2026-10-07/CAB-1/a.jpg")]
+    photos = pl.DataFrame(rows, schema=["photo_id", "landing_uri"], orient="row")
+    names = dict.fromkeys(hashed_names(photos[:1]), "a" * 64)
+    references = ["2026-10-06/CAB-1/a.jpg", "2026-10-07/CAB-1/a.jpg", "CAB-1/a.jpg", "a.*", "a" * 64, "other.jpg"]
+    found = {row[0]: row[1:] for row in match_photos(references, photos[1:], names).iter_rows()}
+    assert found["2026-10-06/CAB-1/a.jpg"][0] == "a" * 64
+    assert found["2026-10-07/CAB-1/a.jpg"][0] == "b" * 64
+    assert found["a" * 64][0] == "a" * 64
+    # what meant either of two photos still means no one: never the one that is left
+    assert found["CAB-1/a.jpg"][:2] == (None, "2 photos are named CAB-1/a.jpg")
+    assert found["a.*"][0] is None
+    assert found["other.jpg"][1] == "no accepted photo is named other.jpg"
