@@ -21,10 +21,10 @@ def store(tmp_path):
     return counting_store(tmp_path)
 
 
-def clean(store, ledger, *, measured=NO_MEASURES, previous=NOTHING, earlier=NOBODY, rules=None, **options):
+def clean(store, ledger, *, day=DAY, measured=NO_MEASURES, previous=NOTHING, earlier=NOBODY, rules=None, **options):
     return clean_day(
         store,
-        DAY,
+        day,
         ledger,
         measured=measured,
         previous=previous,
@@ -95,7 +95,7 @@ def test_near_duplicates_are_found_within_the_day_and_on_earlier_days(store):
     before = "2026-10-05"
     land(store, "CAB-2/old.jpg", jpeg(cropped(textured(1), 0.04)), before)
     old_ledger = ingest(store, day=before)
-    old = clean_day(store, before, old_ledger, previous=NOTHING, earlier=NOBODY, rules=QualityRules())
+    old = clean(store, old_ledger, day=before)
     earlier = all_of({before: comparable(old, old_ledger)})
     again = clean(store, ledger, previous=cleaned, earlier=earlier)
     assert again["near_duplicate_of"].to_list() == [old["photo_id"][0]] * 3
