@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 import dagster as dg
+from dagster._core.storage.tags import WILL_RETRY_TAG
 
 from demo.chapters import clock
 
@@ -89,11 +90,20 @@ class Watch:
             self._raise_if_unwell()
             if self._daemon.poll() is not None:
                 raise StoryError(f"The daemon ended with {self._daemon.returncode} while waiting until {what}")
-            if len(self.failed) >= 3:
-                raise StoryError(f"Runs failed while waiting until {what}: {', '.join(self.failed)}; {self._hint}")
+            if len(given_up := self.given_up()) >= 3:
+                raise StoryError(f"Runs failed while waiting until {what}: {', '.join(given_up)}; {self._hint}")
             if time.monotonic() > deadline:
                 raise StoryError(f"After {timeout:.0f} s it is still not so that {what}; {self._hint}")
             time.sleep(self._poll_seconds)
+
+    def given_up(self) -> list[str]:
+        """Runs that failed and that the instance does not try again, by id.
+
+        Asked anew, since the daemon decides a moment after a run has ended.
+        """
+        runs = self._instance.get_runs(dg.RunsFilter(run_ids=self.failed)) if self.failed else []
+        again = {run.run_id for run in runs if run.tags.get(WILL_RETRY_TAG) == "true"}
+        return [run_id for run_id in self.failed if run_id not in again]
 
     def _tell(self) -> bool:
         """Print what is new; whether anything is queued or running."""

@@ -114,7 +114,7 @@ def tell(out: Path, started: float, seed: int, enclosures: int, history_days: in
             begin(PROVING)
             summary = write_summary(out / "summary.json", state, rendered / "truth", time.time() - started)
             proofs = prove(deployment, state)
-            failed_runs = [f"run {run} did not succeed" for run in watch.failed]
+            failed_runs = [f"run {run} did not succeed" for run in watch.given_up()]
         finally:
             steps = step_pods(deployment.cluster.records(), instance)
             write_steps(steps, out / "step-pods.json")

@@ -84,6 +84,15 @@ def test_of_many_days_asked_for_at_once_the_first_ones_are_told_too(
     assert capsys.readouterr().out.count("training: done in") == 60
 
 
+def test_runs_that_are_tried_again_end_nothing(instance: dg.DagsterInstance, daemon: "subprocess.Popen[bytes]") -> None:
+    watch = Watch(instance, daemon, started=time.time())
+    for _ in range(3):
+        tags = {"dagster/will_retry": "true"}
+        failing.execute_in_process(instance=instance, raise_on_error=False, tags=tags)
+    watch.until("they are tried again", lambda: True, timeout=30)
+    assert (len(watch.failed), watch.given_up()) == (3, [])
+
+
 def test_three_failures_end_the_story(instance: dg.DagsterInstance, daemon: "subprocess.Popen[bytes]") -> None:
     watch = Watch(instance, daemon, started=time.time())
     for _ in range(3):
