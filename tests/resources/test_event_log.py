@@ -1,3 +1,4 @@
+import hashlib
 import json
 import sqlite3
 from pathlib import Path
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from resources.event_log import REPLACEMENT, redact, without_texts
 
-DIGITS = "0123456789abcdef01234567"
+DIGITS = hashlib.sha256(b"photo").hexdigest()[:24]
 VALUES = st.recursive(
     st.one_of(st.none(), st.integers(), st.text()), lambda v: st.lists(v) | st.dictionaries(st.text(), v)
 )
