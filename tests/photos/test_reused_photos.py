@@ -1,16 +1,14 @@
 import polars as pl
 import pytest
 from photo_copies import jpeg, resized, textured
+from test_cleaning import clean as clean_photos
 from upload_samples import NO_LEDGER, counting_store, ingest, land
 
 from mlops_assets.photos.candidates import all_of, comparable
 from mlops_assets.photos.checks import CHECKS, landed_with_reuse
-from mlops_assets.photos.cleaning import clean_day
 from mlops_assets.photos.reuse import REUSED_PHOTOS, reused_photos
-from mlops_assets.photos.schema import CLEAN_PHOTOS
 from mlops_assets.table_checks import CheckInputs
 from mlops_assets.tables import SCHEMAS
-from mlops_assets.use_case import QualityRules
 from resources.expectations import to_check_result, validate
 from resources.tables import Tables
 
@@ -38,8 +36,7 @@ def two_days(store) -> tuple[dict[str, pl.DataFrame], dict[str, pl.DataFrame]]:
         earlier = pl.concat([NO_LEDGER, *raw.values()]).filter(pl.col("status") == "accepted")
         raw[day] = ingest(store, day=day, earlier=earlier)
         before = all_of({other: comparable(clean[other], raw[other]) for other in clean})
-        nothing = pl.DataFrame(schema=CLEAN_PHOTOS)
-        clean[day] = clean_day(store, day, raw[day], previous=nothing, earlier=before, rules=QualityRules())
+        clean[day] = clean_photos(store, raw[day], day=day, earlier=before)
     return raw, clean
 
 
