@@ -99,7 +99,7 @@ class Watch:
     def given_up(self) -> list[str]:
         """Runs that failed and that the instance does not try again, by id.
 
-        Asked anew, since the daemon decides a moment after a run has ended.
+        Asked anew, since Dagster tags a run for its retry a moment after the run has failed.
         """
         runs = self._instance.get_runs(dg.RunsFilter(run_ids=self.failed)) if self.failed else []
         again = {run.run_id for run in runs if run.tags.get(WILL_RETRY_TAG) == "true"}
