@@ -71,11 +71,11 @@ class NearDuplicateRules(_Section):
     """
 
     everywhere_distance: int = Field(16, ge=0, le=64, description="a photo of any day and enclosure is looked into")
-    everywhere_view_distance: int = Field(10, ge=0, le=64, description="the same, from the photo's nearest view")
+    everywhere_view_distance: int = Field(8, ge=0, le=64, description="the same, from the photo's nearest view")
     nearby_distance: int = Field(26, ge=0, le=64, description="a photo of the same enclosure or technician is")
-    nearby_view_distance: int = Field(16, ge=0, le=64, description="the same, from the photo's nearest view")
+    nearby_view_distance: int = Field(14, ge=0, le=64, description="the same, from the photo's nearest view")
     nearby_days: int = Field(30, ge=0, description="how many days back the enclosure's and technician's photos go")
-    max_candidates: int = Field(12, ge=1, description="photos that one is laid over, the nearest first")
+    max_candidates: int = Field(8, ge=1, description="photos that one is laid over, the nearest first")
     min_correlation: float = Field(0.94, gt=0, le=1, description="of two photos laid over each other")
     max_difference: float = Field(1.5, ge=0, description="of two photos at any place, in standard deviations")
 

@@ -122,6 +122,8 @@ class Neighbourhood:
     def known(self, positions: Iterable[int]) -> dict[int, tuple[str, str]]:
         """photo_id and enclosure_id at positions; each earlier day is read once, and one at a time.
 
+        Photos that are no longer accepted, whose day has yet to be cleaned again, are left out.
+
         Raises:
             ChangedDayError: An earlier day no longer has the photos that it had when its hashes were read.
         """
@@ -132,8 +134,8 @@ class Neighbourhood:
         found: dict[int, tuple[str, str]] = {}
         for day, places in by_day.items():
             frame = self._read(day)
-            rows = frame.select("photo_id", "enclosure_id")[[row for _, row in places]]
-            found.update(zip([position for position, _ in places], rows.iter_rows(), strict=True))
+            rows = frame.select("photo_id", "enclosure_id")[[row for _, row in places]].rows()
+            found |= {position: row for (position, _), row in zip(places, rows, strict=True) if row[1] is not None}
         return found
 
     def _read(self, day: str) -> pl.DataFrame:

@@ -98,8 +98,8 @@ def _still_true(
     known = around.known(position for number in named for position in candidates[number].positions.tolist())
     firsts: dict[int, tuple[str, str] | None] = {number: None for number, first in same.items() if first is None}
     for number, first in named.items():
-        places = (known[position] for position in candidates[number].positions.tolist())
-        found = next((place for place in places if place[0] == first), None)
+        places = (known.get(position) for position in candidates[number].positions.tolist())
+        found = next((place for place in places if place and place[0] == first), None)
         if found is not None:
             firsts[number] = found
     return firsts
@@ -154,7 +154,8 @@ def _first(
     rules: NearDuplicateRules,
     number: int,
 ) -> tuple[int, tuple[str, str] | None]:
-    shot = look(around.photos["photo_id"][number])
+    photo_id = around.photos["photo_id"][number]
+    shot = look(photo_id)
     limits = {"min_correlation": rules.min_correlation, "max_difference": rules.max_difference}
-    places = (known[position] for position in chosen[number])
+    places = (known[position] for position in chosen[number] if position in known and known[position][0] != photo_id)
     return number, next((place for place in places if is_same_shot(look(place[0]), shot, **limits)), None)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_assets.photos import hash_index
@@ -19,6 +19,7 @@ def named(days: list[list[int]]) -> list[tuple[str, np.ndarray]]:
     return [(f"2026-10-{number + 1:02d}", hashes(values)) for number, values in enumerate(days)]
 
 
+@settings(deadline=None)  # threads start late on a busy machine
 @given(DAYS, st.lists(HASHES, max_size=5), st.integers(0, 12), st.integers(1, 30), st.integers(1, 3), st.integers(1, 7))
 def test_what_is_found_is_what_comparing_all_finds(days, wanted, distance, limit, workers, block):
     with pytest.MonkeyPatch.context() as patch:
@@ -33,6 +34,7 @@ def test_what_is_found_is_what_comparing_all_finds(days, wanted, distance, limit
         assert list(zip(hits.distances.tolist(), hits.positions.tolist(), strict=True)) == near
 
 
+@settings(deadline=None)
 @given(DAYS, st.integers(1, 7))
 def test_a_position_leads_to_its_day_row_and_hash(days, block):
     with pytest.MonkeyPatch.context() as patch:

@@ -177,6 +177,17 @@ def test_an_earlier_day_that_changes_meanwhile_is_an_error(album):
         )
 
 
+def test_an_earlier_photo_that_is_no_longer_accepted_is_left_out_before_its_day_is_cleaned_again(album):
+    gone, old = album.row(content(1), "CAB-1"), album.row(content(1, "cut a little"), "CAB-1")
+    photos = table(album.row(content(1, "smaller"), "CAB-1"))
+    accepted = {"2026-10-18": table(gone), "2026-10-19": table(old)}
+    first = mark(album, photos, accepted)
+    assert outcome(first) == [(gone[0], None)]
+    del album.photos[gone[0]]
+    erased = {**accepted, "2026-10-18": table((gone[0], None, None, gone[3]))}
+    assert outcome(mark(album, photos, erased, first)) == [(old[0], None)]
+
+
 def test_a_missing_photo_is_an_error(album):
     photos = table(album.row(content(1), "CAB-1"), album.row(content(1, "smaller"), "CAB-1"))
     del album.photos[photos["photo_id"][0]]
