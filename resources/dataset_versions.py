@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import polars as pl
 
-from resources.locations import location
-from resources.tables import write_atomically, write_parquet
+from resources.locations import location, write_atomically
+from resources.tables import write_parquet
 from resources.tombstones import Tombstones
 
 if TYPE_CHECKING:

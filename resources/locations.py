@@ -1,5 +1,6 @@
-"""Addresses of folders and object stores as paths, the same for every adapter."""
+"""Addresses of folders and object stores as paths, and writing whole files there, the same for every adapter."""
 
+import uuid
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,3 +16,17 @@ def location(address: str) -> "UPath":
     from upath import UPath
 
     return UPath(address, use_listings_cache=False) if "://" in address else UPath(address)
+
+
+def write_atomically(path: "UPath", content: bytes) -> None:
+    """Write bytes under a temporary name and rename (local), or with one PUT (object store)."""
+    if path.protocol not in ("", "file", "local"):
+        path.write_bytes(content)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        temporary.write_bytes(content)
+        temporary.rename(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -7,14 +7,13 @@ caller; this module knows no table.
 
 import datetime as dt
 import io
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, get_origin
 
 import dagster as dg
 import polars as pl
 
-from resources.locations import location
+from resources.locations import location, write_atomically
 from resources.tombstones import Tombstones
 
 if TYPE_CHECKING:
@@ -59,20 +58,6 @@ def write_parquet(frame: pl.DataFrame, path: "UPath", made_by: Mapping[str, str]
     buffer = io.BytesIO()
     frame.write_parquet(buffer, compression="zstd", metadata=dict(made_by or {}))
     write_atomically(path, buffer.getvalue())
-
-
-def write_atomically(path: "UPath", content: bytes) -> None:
-    """Write bytes under a temporary name and rename (local), or with one PUT (object store)."""
-    if path.protocol not in ("", "file", "local"):
-        path.write_bytes(content)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        temporary.write_bytes(content)
-        temporary.rename(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _read(path: "UPath") -> pl.DataFrame:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from resources.locations import location
+from resources.locations import location, write_atomically
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -69,8 +69,6 @@ class Tombstones:
         Raises:
             OSError: The store cannot be written.
         """
-        from resources.tables import write_atomically
-
         standing = self.get(tombstone.photo_id)
         if standing is not None:
             tombstone = replace(standing, names=tuple(sorted({*standing.names, *tombstone.names})))

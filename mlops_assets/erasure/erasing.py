@@ -50,7 +50,7 @@ def preview(places: Places, request: Request) -> Facts:
         "dry_run": True,
         "removed": {
             **{f"rows of {name}": count for name, count in rows_with(places, photo_id).items()},
-            **{f"rows of {name}": count for name, count in places.database.rows_with(photo_id).items()},
+            **{f"rows of {name}": count for name, count in places.database.rows_with(photo_id, CATALOGUE).items()},
             "files in the store": len(places.photos.stored(photo_id)),
             "uploads": len(uploads),
             "sidecars": sum(len(upload.sidecars) for upload in uploads),
@@ -127,7 +127,7 @@ def erase_rows(places: Places, photo_id: str) -> Facts:
 def erase_from_catalogue(places: Places, photo_id: str) -> Facts:
     """Take the photo out of the catalogue, which is counted anew: tables, database and pages."""
     removed = _forget(places, photo_id, CATALOGUE.__contains__)
-    in_database = places.database.rows_with(photo_id)
+    in_database = places.database.rows_with(photo_id, CATALOGUE)
     catalogue.rebuild(places)
     return _note_rows(places, photo_id, removed | in_database)
 

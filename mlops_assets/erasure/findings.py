@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 import polars as pl
 
+from mlops_assets.erasure.catalogue import TABLES
 from mlops_assets.erasure.places import Places
 from mlops_assets.erasure.rows import LEDGER, holds
 from mlops_assets.erasure.uploads import Upload, uploads_of
@@ -99,7 +100,7 @@ def in_label_drop(places: Places, photo_id: str, names: Sequence[str]) -> list[s
 def remaining(places: Places, photo_id: str) -> dict[str, int]:
     """Where something of the photo still is, with how much; empty after a complete erasure."""
     counts = {f"table {name}": count for name, count in rows_with(places, photo_id).items()}
-    counts |= {f"database {name}": count for name, count in places.database.rows_with(photo_id).items()}
+    counts |= {f"database {name}": count for name, count in places.database.rows_with(photo_id, TABLES).items()}
     counts["store"] = len(places.photos.stored(photo_id))
     counts["landing"] = len(uploads_of(places, photo_id))
     counts["ledger names"] = _named_in_ledger(places, photo_id)

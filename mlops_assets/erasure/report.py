@@ -8,8 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from resources.locations import location
-from resources.tables import write_atomically
+from resources.locations import location, write_atomically
 
 Facts = dict[str, Any]
 
