@@ -149,14 +149,14 @@ def erase_files(places: Places, photo_id: str, still_running: Sequence[str] = ()
     uploads = uploads_of(places, photo_id)
     names = upload_names(uploads)
     deleted = places.photos.erase_stored(photo_id)
-    deleted += erase_uploads(places, photo_id, uploads)
     events = places.redact_events(event_texts(photo_id, uploads), False)
-    forget_names(places, photo_id, uploads)
     # Once more: what was written while this worked, by steps that no pool keeps away.
     again = _forget(places, photo_id, lambda _: True, names)
     before = places.now() - _A_WRITE_TAKES
     for folder in ("tables", "datasets"):
         delete_leftovers(location(places.photos.root) / folder, before)
+    deleted += erase_uploads(places, photo_id, uploads)
+    forget_names(places, photo_id, uploads)
     kept = any(each.versions_kept for each in deleted)
     _note_rows(
         places,

@@ -62,7 +62,7 @@ def near_duplicates(places: Places, photo_id: str) -> list[str]:
         return []
     target, code = own.row(0, named=True)["near_duplicate_of"], own.row(0, named=True)["perceptual_hash"]
     others = cleaned.filter(pl.col("photo_id") != photo_id)
-    named = others.filter((pl.col("near_duplicate_of") == photo_id) | (pl.col("photo_id") == target))["photo_id"]
+    named = others.filter((pl.col("near_duplicate_of") == photo_id) | pl.col("photo_id").is_in([target]))["photo_id"]
     distance = places.use_case.quality.near_duplicate_distance
     near = [
         other
