@@ -5,7 +5,7 @@ It knows tables and types only; what a catalogue is, the assets say. Parquet tab
 
 import datetime as dt
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,23 +89,28 @@ class CatalogDatabase(dg.ConfigurableResource[None]):
             ]
         )
 
-    def rows_with(self, text: str) -> dict[str, int]:
-        """Rows that hold a text in any column, by full table name, of every table of the use case; none: not named."""
+    def rows_with(self, text: str, names: Iterable[str]) -> dict[str, int]:
+        """Rows that hold a text in any column, by full table name; tables without any, and missing ones, are left out.
+
+        Args:
+            text: Compared as it is.
+            names: Tables without the prefix.
+        """
         import sqlalchemy as sa
 
         if self._is_missing():
             return {}
         found: dict[str, int] = {}
         with self._begin(write=False) as connection:
-            for name in self._own_tables(connection):
+            for name in self._present(connection, names):
                 table = sa.Table(name, sa.MetaData(), autoload_with=connection)
                 holds = sa.or_(*(sa.cast(column, sa.Text).contains(text, autoescape=True) for column in table.columns))
                 count = connection.execute(sa.select(sa.func.count()).select_from(table).where(holds)).scalar_one()
                 found |= {name: int(count)} if count else {}
         return found
 
-    def compact(self) -> None:
-        """Write the tables anew, so that deleted rows are in none of the database's files any more.
+    def compact(self, names: Iterable[str]) -> None:
+        """Write tables (without the prefix) anew, so that deleted rows are in none of the database's files any more.
 
         Backups, and the write-ahead log that a server of PostgreSQL archives, are beyond its reach.
         """
@@ -114,7 +119,7 @@ class CatalogDatabase(dg.ConfigurableResource[None]):
         if self._is_missing():
             return
         with self._begin(write=False) as connection:
-            names = self._own_tables(connection)
+            present = self._present(connection, names)
         engine = self._engine(write=True)
         try:
             if engine.dialect.name == "sqlite":
@@ -124,16 +129,16 @@ class CatalogDatabase(dg.ConfigurableResource[None]):
                 raw.close()
                 return
             with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                for name in names:
+                for name in present:
                     connection.execute(sa.text(f'VACUUM (FULL) "{name}"'))
         finally:
             engine.dispose()
 
-    def _own_tables(self, connection: "Connection") -> list[str]:
+    def _present(self, connection: "Connection", names: Iterable[str]) -> list[str]:
         import sqlalchemy as sa
 
-        names = sa.inspect(connection).get_table_names()
-        return sorted(name for name in names if name.startswith(f"{self.use_case}_") and _TABLE_NAME.fullmatch(name))
+        there = sa.inspect(connection).get_table_names()
+        return [full_name for name in names if (full_name := self._full_name(name)) in there]
 
     def _is_missing(self) -> bool:
         import sqlalchemy as sa

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from resources.atomic_write import write_atomically
 from resources.locations import location
 
 if TYPE_CHECKING:

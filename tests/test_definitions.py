@@ -133,3 +133,24 @@ def test_what_steps_find_loaded_still_has_its_name() -> None:
     """The fork server skips a module that is gone without a word, and every step pays for it again."""
     gone = [name for name in definitions._PRELOADED if importlib.util.find_spec(name) is None]
     assert gone == []
+
+
+def test_an_erasure_keeps_away_who_writes_the_same_tables(loaded: dg.Definitions) -> None:
+    job = loaded.resolve_job_def("erase_photo")
+    assert job.tags == {"mlops/use_case": "case", "mlops/one_at_a_time": "case/ingest_day"}
+    ops = {op.name: op for op in job.all_node_defs if isinstance(op, dg.OpDefinition)}
+    pools = {name: op.pool for name, op in ops.items() if op.pool}
+    assert pools == {"erase_labels": "labels", "erase_from_datasets": "dataset", "erase_from_catalogue": "catalogue"}
+    assets = {step.op.name: step.op.pool for step in loaded.assets or [] if isinstance(step, dg.AssetsDefinition)}
+    for table, op in {
+        "annotations": "erase_labels",
+        "training_dataset": "erase_from_datasets",
+        "visit_inventory": "erase_from_catalogue",
+        "equipment_catalog": "erase_from_catalogue",
+        "equipment_changes": "erase_from_catalogue",
+        "catalog_pages": "erase_from_catalogue",
+    }.items():
+        assert assets[table] == pools[op], table
+    for op in ops.values():
+        assert op.tags[PROFILE_TAG] == "cpu_light"
+        assert op.retry_policy is not None

@@ -33,7 +33,7 @@ def rebuild(places: Places) -> bool:
         return False
     _write(places, {name: places.tables.read(name, schema) for name, schema in TABLES.items()})
     _write(places, _counted_anew(places))
-    places.database.compact()
+    places.database.compact(TABLES)
     _write_pages(places)
     return True
 

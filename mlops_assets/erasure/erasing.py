@@ -50,7 +50,7 @@ def preview(places: Places, request: Request) -> Facts:
         "dry_run": True,
         "removed": {
             **{f"rows of {name}": count for name, count in rows_with(places, photo_id).items()},
-            **{f"rows of {name}": count for name, count in places.database.rows_with(photo_id).items()},
+            **{f"rows of {name}": count for name, count in places.database.rows_with(photo_id, CATALOGUE).items()},
             "files in the store": len(places.photos.stored(photo_id)),
             "uploads": len(uploads),
             "sidecars": sum(len(upload.sidecars) for upload in uploads),
@@ -129,7 +129,7 @@ def erase_rows(places: Places, photo_id: str) -> Facts:
 def erase_from_catalogue(places: Places, photo_id: str) -> Facts:
     """Take the photo out of the catalogue, which is counted anew: tables, database and pages."""
     removed = _forget(places, photo_id, CATALOGUE.__contains__)
-    in_database = places.database.rows_with(photo_id)
+    in_database = places.database.rows_with(photo_id, CATALOGUE)
     catalogue.rebuild(places)
     return _note_rows(places, photo_id, removed | in_database)
 
@@ -151,14 +151,14 @@ def erase_files(places: Places, photo_id: str, still_running: Sequence[str] = ()
     uploads = uploads_of(places, photo_id)
     names = upload_names(uploads)
     deleted = places.photos.erase_stored(photo_id)
-    deleted += erase_uploads(places, photo_id, uploads)
     events = places.redact_events(event_texts(photo_id, uploads), False)
-    forget_names(places, photo_id, uploads)
     # Once more: what was written while this worked, by steps that no pool keeps away.
     again = _forget(places, photo_id, lambda _: True, names)
     before = places.now() - _A_WRITE_TAKES
     for folder in ("tables", "datasets"):
         delete_leftovers(location(places.photos.root) / folder, before)
+    deleted += erase_uploads(places, photo_id, uploads)
+    forget_names(places, photo_id, uploads)
     kept = any(each.versions_kept for each in deleted)
     _note_rows(
         places,

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 import polars as pl
 
+from mlops_assets.erasure.catalogue import TABLES
 from mlops_assets.erasure.places import Places
 from mlops_assets.erasure.rows import LEDGER, holds
 from mlops_assets.erasure.uploads import Upload, uploads_of
@@ -58,7 +59,8 @@ def upload_names(uploads: Sequence[Upload]) -> list[str]:
 
 def near_duplicates(places: Places, photo_id: str) -> list[str]:
     """photo_ids of the photos that show nearly the same: by the table, and by the distance of perceptual hashes."""
-    cleaned = places.tables.read_days("clean_photos", CLEAN_PHOTOS)
+    columns = ["photo_id", "perceptual_hash", "near_duplicate_of"]
+    cleaned = places.tables.read_days("clean_photos", CLEAN_PHOTOS, columns=columns)
     own = cleaned.filter(pl.col("photo_id") == photo_id)
     if own.is_empty():
         return []
@@ -101,7 +103,7 @@ def in_label_drop(places: Places, photo_id: str, names: Sequence[str]) -> list[s
 def remaining(places: Places, photo_id: str) -> dict[str, int]:
     """Where something of the photo still is, with how much; empty after a complete erasure."""
     counts = {f"table {name}": count for name, count in rows_with(places, photo_id).items()}
-    counts |= {f"database {name}": count for name, count in places.database.rows_with(photo_id).items()}
+    counts |= {f"database {name}": count for name, count in places.database.rows_with(photo_id, TABLES).items()}
     counts["store"] = len(places.photos.stored(photo_id))
     counts["landing"] = len(uploads_of(places, photo_id))
     counts["ledger names"] = _named_in_ledger(places, photo_id)

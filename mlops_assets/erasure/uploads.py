@@ -80,8 +80,8 @@ def erase_uploads(places: Places, photo_id: str, uploads: Sequence[Upload]) -> l
     if refused:
         raise ErasureIncompleteError(
             f"The landing zone may not be deleted from: {', '.join(refused)}. Delete these files, with their older "
-            "versions where the bucket keeps them, or give this account the right to; then run the job again. Nothing "
-            "else of the photo is left"
+            "versions where the bucket keeps them, or give this account the right to; then run the job again. All else "
+            "of the photo was removed"
         )
     return deleted
 

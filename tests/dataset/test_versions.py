@@ -1,6 +1,8 @@
+import datetime as dt
 import json
 
 import polars as pl
+import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,6 +10,8 @@ from hypothesis import strategies as st
 from mlops_assets.dataset.schema import TRAINING_DATASET
 from mlops_assets.dataset.versions import active_class_map, class_key, data_yaml, fingerprint, manifest
 from mlops_assets.labels.schema import EQUIPMENT_CLASSES
+from resources.dataset_versions import DatasetVersions, VoidDatasetError
+from resources.tombstones import Tombstone, Tombstones
 
 side = st.floats(0, 1)
 row = st.one_of(
@@ -94,3 +98,25 @@ def test_the_manifest_tells_what_was_trained_on():
         "enclosures": ["E1", "E2"],
     }
     assert told["splits"]["val"]["enclosures"] == []
+
+
+def test_a_version_that_held_an_erased_photo_is_void_and_what_is_left_of_it_tells_of_others(tmp_path):
+    versions = DatasetVersions(root=str(tmp_path))
+    rows = pl.DataFrame({"photo_id": ["a" * 64, "a" * 64, "b" * 64], "split": ["train", "train", "val"]})
+    versions.put("f1", rows, {"manifest.json": "{}"})
+    versions.put("f2", rows[2:], {"manifest.json": "{}"})
+    assert versions.restore("f1").equals(rows)
+    assert versions.holding("a" * 64) == {"f1": ["train"]}
+    # The tombstone alone is enough: a kill may have come before the mark.
+    tombstones = Tombstones(str(tmp_path))
+    tombstones.put(Tombstone("a" * 64, dt.datetime(2026, 10, 8, tzinfo=dt.UTC)))
+    with pytest.raises(VoidDatasetError, match=f"f1 is void.*{'a' * 64}.json"):
+        versions.restore("f1")
+    assert [versions.void("f1", "a" * 64, ["train"]) for _ in range(2)] == [2, 0]
+    with pytest.raises(VoidDatasetError, match=f"f1 is void.*{'a' * 64}.json"):
+        versions.restore("f1")
+    assert versions.restore("f2").equals(rows[2:])
+    assert versions.holding("a" * 64) == {"f1": ["train"]}
+    assert versions.holding("b" * 64) == {"f1": ["val"], "f2": ["val"]}
+    with pytest.raises(FileNotFoundError, match="No dataset version"):
+        versions.restore("f3")

@@ -13,6 +13,7 @@ from path_support import CATALOGUE
 from small_catalogue import DAYS, WHO, Small, land, make, registry_of, sha256, succeed
 from upload_samples import picture
 
+from mlops_assets.erasure.catalogue import TABLES
 from mlops_assets.photos.intake import conservation
 from resources.catalog_database import CatalogDatabase
 from resources.dataset_versions import DatasetVersions, VoidDatasetError
@@ -86,7 +87,7 @@ def erased(before: Small) -> Small:
     ):
         assert any(part in path for path in found), (part, found)
     assert events_with(before.path.instance, short)
-    assert CatalogDatabase(url=before.path.places.catalog_database, use_case="small").rows_with(photo_id)
+    assert CatalogDatabase(url=before.path.places.catalog_database, use_case="small").rows_with(photo_id, TABLES)
     dry = before.erase(dry_run=True)
     assert files_with(home, photo_id.encode(), before.content) == found
     assert any("would_be_removed" in str(event.event_specific_data) for event in dry.all_events)
@@ -111,7 +112,7 @@ def test_nothing_is_left_but_tombstone_ledger_void_mark_and_report(erased: Small
 
 def test_no_row_of_the_database_and_no_event_tells_of_it(erased: Small) -> None:
     database = CatalogDatabase(url=erased.path.places.catalog_database, use_case="small")
-    assert database.rows_with(erased.photo_id) == {}
+    assert database.rows_with(erased.photo_id, TABLES) == {}
     assert events_with(erased.path.instance, erased.photo_id[:24], *PHOTO_NAMES, WHO["technician"]) == []
 
 

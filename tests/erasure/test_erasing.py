@@ -26,6 +26,8 @@ from mlops_assets.photos.intake import conservation
 from mlops_assets.use_case import UseCase
 from resources.catalog_database import CatalogDatabase
 from resources.dataset_versions import DatasetVersions
+from resources.deletion import delete
+from resources.atomic_write import write_atomically
 from resources.locations import location
 from resources.model_registry import ModelRegistry
 from resources.photo_store import PhotoStore
@@ -162,6 +164,60 @@ def test_files_of_the_label_drop_are_named_and_stay(local: Places, tmp_path: Pat
 
 
 # -- cut off ---------------------------------------------------------------------------------------------------------
+
+
+class CutOff(BaseException):
+    """Nothing in the code catches it, as nothing catches a kill."""
+
+
+def test_cut_off_before_any_single_write_or_deletion_and_run_again_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = picture(1)
+    photo_id = sha256(content)
+    registry = ModelRegistry(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}", model_name="case-detector")
+    for number in range(40):
+        folder = tmp_path / str(number)
+        (folder / "landing").mkdir(parents=True)
+        here = places(folder, str(folder / "landing"), str(folder / "store"))
+        here = replace(here, registry=registry)  # one for all: to make its tables takes seconds
+        for name in ("CAB-1/a.jpg", "CAB-2/again.jpg"):
+            upload(here, name, content)
+        upload(here, "CAB-1/a.jpg.json", b'{"technician": "Kovacs"}')
+        write_ledger(here)
+        rows = pl.DataFrame({"photo_id": [photo_id, "f" * 64], "split": ["train", "val"]})
+        here.datasets.put("f1", rows, {"manifest.json": "{}"})
+        write_parquet(rows, location(here.photos.root) / "tables" / "annotations.parquet")
+        left = number
+
+        def counted(do: Any) -> Any:
+            def call(*arguments: Any) -> Any:
+                nonlocal left
+                left -= 1
+                if left < 0:
+                    raise CutOff
+                return do(*arguments)
+
+            return call
+
+        with monkeypatch.context() as patch:
+            for module in ("resources.tables", "resources.dataset_versions", "resources.tombstones"):
+                patch.setattr(f"{module}.write_atomically", counted(write_atomically))
+            patch.setattr("mlops_assets.erasure.report.write_atomically", counted(write_atomically))
+            patch.setattr("resources.photo_files.delete", counted(delete))
+            try:
+                erase(here, Request(photo_id, "ticket"))
+                break
+            except CutOff:
+                pass
+        if number > 0:  # from the first write on, which is the tombstone's, it does not come back
+            assert conservation(write_ledger(here))["accepted"] == 0
+            assert here.photos.stored(photo_id) == [] or here.photos.tombstones().get(photo_id)
+        erase(here, Request(photo_id, "ticket"))
+        assert remaining(here, photo_id) == {}
+        assert files_with(folder, content, b"Kovacs", b"CAB-1", b"CAB-2") == set()
+        assert conservation(write_ledger(here))["erased"] == 2
+    assert number > 10, "so few writes that most were not counted"
 
 
 def test_killed_at_any_moment_and_run_again_nothing_is_left(tmp_path: Path) -> None:

@@ -169,3 +169,28 @@ def test_names_that_no_table_should_have_are_refused(tmp_path: Path, name: str) 
 def test_a_database_in_memory_is_refused() -> None:
     with pytest.raises(CatalogDatabaseError, match="names no file"):
         CatalogDatabase(url="sqlite://", use_case="case").replace_tables({"catalog": generation(1, 1)})
+
+
+def test_a_text_is_found_in_any_column_and_leaves_no_trace_once_deleted(
+    database: CatalogDatabase, tmp_path: Path
+) -> None:
+    text = "100%_sure" + "f" * 40
+    frame = pl.DataFrame({"enclosure_id": ["CAB-1", text, "100xxsure"], "why": [None, "b", f"as {text} says"]})
+    neighbour = CatalogDatabase(url=database.url, use_case="case_two")
+    for each in (database, neighbour):
+        each.replace_tables({"catalog": frame, "changes": frame[:1]})
+    assert database.rows_with(text, ["catalog", "changes", "missing"]) == {"case_catalog": 2}
+    for each in (database, neighbour):
+        each.replace_tables({"catalog": frame[:1]})
+        each.compact(["catalog", "missing"])
+    assert database.rows_with(text, ["catalog"]) == {}
+    assert database.read("catalog").equals(frame[:1])
+    files = [path for path in tmp_path.rglob("catalog.db*") if path.is_file()]
+    assert not any(text.encode() in path.read_bytes() for path in files)
+
+
+def test_a_database_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
+    nowhere = CatalogDatabase(url=f"sqlite:///{tmp_path}/catalog.db", use_case="case")
+    assert nowhere.rows_with("x", ["catalog"]) == {}
+    nowhere.compact(["catalog"])
+    assert list(tmp_path.iterdir()) == []

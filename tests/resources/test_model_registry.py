@@ -16,6 +16,7 @@ import pytest
 
 from resources.mlflow import MlflowTracking
 from resources.mlflow_client import ensure_experiment, open_client
+from resources.mlflow_pictures import delete_pictures, runs_on_datasets, shows_photos
 from resources.mlflow_status import DAGSTER_RUN_TAG, MLFLOW_RUN_TAG, reconcile_statuses
 from resources.model_registry import ModelRegistry, ModelRegistryError
 
@@ -214,3 +215,36 @@ def test_dagster_step_logs_and_registers_over_http(server: str, files: dict[str,
         assert reconcile_statuses(instance, server, "http") == {run.tags[MLFLOW_RUN_TAG]: "FINISHED"}
     info = resources["registry"].version(result.output_for_node("train"))
     assert (info.run_id, info.tags[DAGSTER_RUN_TAG]) == (run.tags[MLFLOW_RUN_TAG], result.run_id)
+
+
+def test_pictures_of_photos_are_deleted_and_the_version_lists_them_no_more(
+    registry: ModelRegistry, run_id: str, files: dict[str, Path], tmp_path: Path
+) -> None:
+    client = open_client(registry.tracking_uri)
+    client.log_param(run_id, "dataset_fingerprint", "held-it")
+    pictures = dict.fromkeys(("training/train_batch0.jpg", "training/results.png"), tmp_path / "p.jpg")
+    (tmp_path / "p.jpg").write_bytes(b"picture")
+    registry.register(run_id, files | pictures, {})
+    client.delete_run(run_id)  # its artifacts stay until MLflow's garbage collection
+    assert runs_on_datasets(registry.tracking_uri, ["held-it", "another"]) == [run_id]
+    (deleted,) = delete_pictures(registry.tracking_uri, run_id)
+    assert deleted.endswith("/training/train_batch0.jpg")
+    assert delete_pictures(registry.tracking_uri, run_id) == []
+    registry.forget_files("1", [deleted.partition("/")[2]])
+    assert set(registry.version("1").files) == {*files, "training/results.png"}
+    assert registry.download("1", "training/results.png", tmp_path / "cache").read_bytes() == b"picture"
+    with pytest.raises(ModelRegistryError, match="has no file"):
+        registry.download("1", "training/train_batch0.jpg", tmp_path / "cache")
+
+
+def test_charts_are_no_pictures_of_photos_and_what_is_not_known_may_be_one() -> None:
+    charts = (
+        "a/results.png",
+        "labels.jpg",
+        "BoxPR_curve.png",
+        "confusion_matrix_normalized.png",
+        "results.csv",
+        "x/best.pt",
+    )
+    assert [name for name in charts if shows_photos(name)] == []
+    assert all(shows_photos(name) for name in ("train_batch1.jpg", "a/val_batch0_pred.JPG", "new_chart.png", "x.webp"))

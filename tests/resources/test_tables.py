@@ -1,10 +1,12 @@
+import datetime as dt
 from pathlib import Path
 
 import dagster as dg
 import polars as pl
 import pytest
 
-from resources.tables import ParquetTables, SchemaError, Tables
+from resources.tables import CODE_VERSION, RUN_ID, ParquetTables, SchemaError, Tables
+from resources.tombstones import Tombstone, Tombstones
 
 SCHEMA = {"photo_id": pl.String(), "n": pl.Int32()}
 DAYS = dg.StaticPartitionsDefinition(["2026-10-05", "2026-10-06", "2026-10-07"])
@@ -128,3 +130,36 @@ def test_a_column_declared_since_is_null_and_one_dropped_since_is_gone(tmp_path:
     assert tables.read("daily", later, "2026-10-06").rows() == [(6, None)]
     assert tables.read_days("daily", later).rows() == [(6, None, "2026-10-06")]
     assert tables.read("daily", later, "2026-10-06").schema == later
+
+
+def test_what_was_erased_while_a_step_worked_does_not_come_back_with_its_table(tmp_path: Path) -> None:
+    erased, other = "a" * 64, "b" * 64
+
+    @dg.asset(key_prefix="case")
+    def late() -> pl.DataFrame:
+        Tombstones(str(tmp_path)).put(Tombstone(erased, dt.datetime(2026, 10, 8, tzinfo=dt.UTC)))
+        return pl.DataFrame({"photo_id": [erased, other], "n": [1, 2]}, schema=SCHEMA)
+
+    def forget(name: str, frame: pl.DataFrame, gone: object) -> pl.DataFrame:
+        assert (name, gone) == ("late", {erased: dt.datetime(2026, 10, 8, tzinfo=dt.UTC)})
+        return frame.filter(pl.col("photo_id") != erased)
+
+    io_manager = ParquetTables(str(tmp_path), {"late": SCHEMA}, forget)
+    result = dg.materialize([late], resources={"io_manager": io_manager})
+    tables = Tables(root=str(tmp_path))
+    assert tables.read("late", SCHEMA)["photo_id"].to_list() == [other]
+    assert tables.made_by("late")[RUN_ID] == result.run_id
+
+
+def test_tables_are_found_whoever_wrote_them_and_replaced_under_the_code_that_made_them(tmp_path: Path) -> None:
+    materialize(tmp_path, daily, day="2026-10-06")
+    materialize(tmp_path, daily, total)
+    (tmp_path / "tables" / ".total.parquet.123").write_bytes(b"cut off")
+    tables = Tables(root=str(tmp_path))
+    assert list(tables.files()) == [("daily", "2026-10-06"), ("total", None)]
+    before = tables.made_by("daily", "2026-10-06")
+    assert CODE_VERSION in before
+    tables.replace("daily", "2026-10-06", rows())
+    assert tables.made_by("daily", "2026-10-06") == before
+    assert tables.read("daily", SCHEMA, "2026-10-06").is_empty()
+    assert list(Tables(root=str(tmp_path / "nowhere")).files()) == []
