@@ -70,8 +70,6 @@ class Tombstones:
         Raises:
             OSError: The store cannot be written.
         """
-        from resources.atomic_write import write_atomically
-
         standing = self.get(tombstone.photo_id)
         if standing is not None:
             tombstone = replace(standing, names=tuple(sorted({*standing.names, *tombstone.names})))

@@ -7,7 +7,7 @@ import datetime as dt
 import hashlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -116,8 +116,8 @@ def make(home: Path, instance: dg.DagsterInstance) -> Small:
         for file in ("a", "b"):
             land(labels / "base" / enclosure / f"{file}.txt", f"0 {' '.join(map(str, BOX))}\n".encode())
     small = Small(path, sha256(target), target)
-    for day in DAYS:
-        succeed(path.ingest(day))
+    for day, warnings in zip(DAYS, (["no_photo_reused"], []), strict=True):  # again.jpg lies at another enclosure
+        succeed(path.ingest(day), warnings)
     succeed(path.import_labels())
     succeed(path.materialize("split_assignments"))
     succeed(path.materialize("training_dataset"))
@@ -188,9 +188,9 @@ def land(path: Path, content: bytes) -> Path:
     return path
 
 
-def succeed(result: dg.ExecuteInProcessResult) -> None:
+def succeed(result: dg.ExecuteInProcessResult, warnings: Iterable[str] = ()) -> None:
     assert result.success, why(result)
-    assert failed_checks(result) == {}
+    assert failed_checks(result).keys() == set(warnings), failed_checks(result)
 
 
 if __name__ == "__main__":

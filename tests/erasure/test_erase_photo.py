@@ -57,14 +57,13 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
 
 
 def rows_of_others(small: Small) -> dict[str, list[dict[str, Any]]]:
-    """Every row of every table but the catalogue's that is not the photo's own, by file."""
+    """Every row of every table but the catalogue's that is not the photo's own, by file; without what it repeats."""
+    repeated = ("near_duplicate_of", "reused_from", "compared_with")
     tables = small.store / "tables"
     files = [path for path in sorted(tables.rglob("*.parquet")) if path.stem not in CATALOGUE]
     rows = {str(path.relative_to(tables)): pl.read_parquet(path) for path in files}
     return {
-        name: [
-            row for row in frame.drop("near_duplicate_of", strict=False).to_dicts() if small.photo_id not in str(row)
-        ]
+        name: [row for row in frame.drop(repeated, strict=False).to_dicts() if small.photo_id not in str(row)]
         for name, frame in rows.items()
     }
 

@@ -17,17 +17,18 @@ import polars as pl
 import pytest
 from small_catalogue import DAYS, Small, land, make, sha256
 from test_erase_photo import PHOTO_NAMES, files_with
-from upload_samples import DAY, ingest, picture
+from upload_samples import DAY, ingest, picture, take_in
 
 from mlops_assets.erasure.erasing import erase, preview
 from mlops_assets.erasure.findings import remaining
 from mlops_assets.erasure.places import ErasureIncompleteError, Places, Request
-from mlops_assets.photos.intake import conservation
+from mlops_assets.photos.intake import TakenIn, conservation
+from mlops_assets.photos.schema import PHOTO_MEASURES, RAW_PHOTOS
 from mlops_assets.use_case import UseCase
+from resources.atomic_write import write_atomically
 from resources.catalog_database import CatalogDatabase
 from resources.dataset_versions import DatasetVersions
 from resources.deletion import delete
-from resources.atomic_write import write_atomically
 from resources.locations import location
 from resources.model_registry import ModelRegistry
 from resources.photo_store import PhotoStore
@@ -55,16 +56,12 @@ def places(folder: Path, landing: str, root: str) -> Places:
 
 
 def write_ledger(here: Places, day: str = DAY) -> pl.DataFrame:
-    previous = here.tables.read("raw_photos", ingest_schema(), day)
-    ledger = ingest(here.photos, day=day, previous=previous, erased=here.photos.tombstones().erased_at)  # type: ignore[arg-type]
-    write_parquet(ledger, location(here.photos.root) / "tables" / "raw_photos" / f"{day}.parquet")
-    return ledger
-
-
-def ingest_schema() -> pl.Schema:
-    from mlops_assets.photos.schema import RAW_PHOTOS
-
-    return RAW_PHOTOS
+    tables = {"raw_photos": RAW_PHOTOS, "photo_measures": PHOTO_MEASURES}
+    previous = TakenIn(*(here.tables.read(name, schema, day) for name, schema in tables.items()))
+    taken = take_in(here.photos, day=day, previous=previous, erased=here.photos.tombstones().erased_at)  # type: ignore[arg-type]
+    for name, frame in zip(tables, (taken.ledger, taken.measures), strict=True):
+        write_parquet(frame, location(here.photos.root) / "tables" / name / f"{day}.parquet")
+    return taken.ledger
 
 
 @pytest.fixture
@@ -136,7 +133,7 @@ def test_a_step_that_writes_while_a_photo_is_erased_is_found_by_the_last_look(lo
         return 0
 
     erase(replace(local, redact_events=write_late), Request(sha256(content), "ticket"))
-    assert local.tables.read("detections", {}, DAY)["photo_id"].to_list() == ["f" * 64]
+    assert local.tables.read_as_written("detections", DAY)["photo_id"].to_list() == ["f" * 64]
 
 
 def test_a_photo_erased_while_its_day_is_taken_in_is_not_stored(local: Places) -> None:
