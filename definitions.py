@@ -41,6 +41,7 @@ from resources.photo_store import PhotoStore
 from resources.settings import Settings, load_settings
 from resources.tables import Tables, parquet_tables
 from sensors.component_changed import component_changed
+from sensors.late_photos import LOOKS_APART, late_photos
 from sensors.new_equipment_classes import new_equipment_classes
 from sensors.new_labels import new_labels
 from sensors.run_failures import run_end_sensors
@@ -82,6 +83,7 @@ def build_defs(
         jobs=[*jobs.values(), build_erasure_job(use_case)],
         schedules=[nightly_ingestion(jobs[INGEST_DAY])],
         sensors=[
+            late_photos(use_case, LOOKS_APART * settings.sensor_interval),
             new_labels(use_case, settings.sensor_interval),
             new_equipment_classes(use_case, settings.sensor_interval),
             component_changed(use_case, jobs, settings.sensor_interval),

@@ -52,13 +52,14 @@ class FaceBlurRules(_Section):
 
 
 class IntakeRules(_Section):
-    """Limits checked before a landed file is decoded, and what is kept of a photo."""
+    """Limits checked before a landed file is decoded, for how long late files count, and what is kept of a photo."""
 
     max_bytes: int = Field(100_000_000, gt=0, description="largest file, bytes")
     max_pixels: int = Field(
         120_000_000, gt=0, description="largest picture, pixels; guards against decompression bombs"
     )
     normalised_long_side: int = Field(1280, ge=640, description="long side of the normalised photo, pixels")
+    late_days: int = Field(14, ge=0, description="past days that are looked through for photos that landed late")
     keep_coordinates: bool = Field(False, description="whether the ledger holds where a photo was taken")
     face_blur: FaceBlurRules | None = Field(None, description="empty: faces stay")
 

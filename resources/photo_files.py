@@ -7,16 +7,16 @@ for `erase_upload`. As a resource of Dagster it is `photo_store.PhotoStore`.
 
 import datetime as dt
 import hashlib
-import os
 import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resources.atomic_write import remove_left_over, write_atomically
 from resources.deletion import Deletion, delete
 from resources.landed_file import LandedFile, LandedFileError, LandingEscapeError
+from resources.landing_listing import list_local, list_remote, printable
 from resources.tombstones import Tombstones
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class PhotoFiles:
             raise ValueError(f"{day!r} is no day of the form YYYY-MM-DD")
         landing = _location(self.landing)
         local = _is_local(landing)
-        files = _list_local(_existing_landing(self.landing) / day) if local else _list_remote(landing, day)
+        files = list_local(_existing_landing(self.landing) / day) if local else list_remote(landing, day)
         return sorted(files, key=lambda file: file.relative_path)
 
     def read(self, uri: str) -> bytes:
@@ -99,7 +99,7 @@ class PhotoFiles:
     def _landing_entries(self) -> list[tuple[str, bool]]:
         landing = _location(self.landing)
         if _is_local(landing):
-            return [(_printable(path.name), path.is_dir()) for path in _existing_landing(self.landing).iterdir()]
+            return [(printable(path.name), path.is_dir()) for path in _existing_landing(self.landing).iterdir()]
         infos: list[dict[str, Any]] = (
             landing.fs.ls(landing.path, detail=True) if landing.fs.exists(landing.path) else []
         )
@@ -322,60 +322,7 @@ def _existing_landing(address: str) -> Path:
     return landing
 
 
-# -- listing -----------------------------------------------------------------------------------------------------
-
-
-def _printable(name: str) -> str:
-    """Spell bytes that are no UTF-8 in words, since no table column can hold them."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _list_local(folder: Path) -> Iterator[LandedFile]:
-    for parent, subfolders, names in os.walk(folder, onerror=_raise_unless_missing):
-        links = [name for name in subfolders if (Path(parent) / name).is_symlink()]
-        for path in (Path(parent) / name for name in (*links, *names)):
-            try:
-                status = path.stat()
-            except OSError:  # a dangling or circular link: listed as the link itself, refused when read
-                status = path.lstat()
-            yield LandedFile(
-                uri=_printable(str(path)),
-                relative_path=_printable(path.relative_to(folder).as_posix()),
-                etag=f"{status.st_mtime_ns:x}-{status.st_size:x}",
-                modified_at=dt.datetime.fromtimestamp(status.st_mtime, tz=dt.UTC),
-                byte_size=status.st_size,
-            )
-
-
-def _raise_unless_missing(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
-        raise error
-
-
-def _list_remote(landing: "UPath", day: str) -> Iterator[LandedFile]:
-    file_system = landing.fs
-    prefix = f"{landing.path.rstrip('/')}/{day}/"
-    listing: Mapping[str, Mapping[str, Any]] = file_system.find(prefix, detail=True)
-    for key, info in listing.items():
-        if key.endswith("/") or info["type"] != "file":  # consoles create empty objects that stand for folders
-            continue
-        modified_at = _modified_at(key, info)
-        yield LandedFile(
-            uri=file_system.unstrip_protocol(key),
-            relative_path=key.removeprefix(prefix),
-            etag=str(info.get("ETag", f"{modified_at.timestamp():.6f}-{info['size']:x}")).strip('"'),
-            modified_at=modified_at,
-            byte_size=int(info["size"]),
-        )
-
-
-def _modified_at(key: str, info: Mapping[str, Any]) -> dt.datetime:
-    # fsspec has no common name for it.
-    for name in ("LastModified", "last_modified", "mtime", "updated", "created"):
-        value = info.get(name)
-        if isinstance(value, dt.datetime):
-            return value.astimezone(dt.UTC)
-    raise LandedFileError(f"{key}: its file system tells no modification time; use a local folder or s3://")
+# -- reading -----------------------------------------------------------------------------------------------------
 
 
 def _plain_file_within(path: Path, landing: Path) -> Path:

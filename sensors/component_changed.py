@@ -24,7 +24,7 @@ from mlops_assets.use_case import UseCase
 from sensors.component_decisions import WHOLE, ComponentRun, Group, Made, decide_group, stale
 from sensors.decisions import Decision
 from sensors.materialized import Materialized, catch_up, parse_materialized
-from sensors.requests import attempts_by_key, run_request, runs_in_progress
+from sensors.requests import PARTITION_TAG, attempts_by_key, backfill_in_progress, run_request, runs_in_progress
 
 if TYPE_CHECKING:
     from mlops_assets.jobs import AssetJob
@@ -33,7 +33,6 @@ LIMIT = 50
 """Runs asked for a tick."""
 
 COMPONENT_TAG = "mlops/component"
-_PARTITION_TAG = "dagster/partition"
 
 
 def groups_of(use_case: UseCase) -> list[Group]:
@@ -121,16 +120,11 @@ def _busy_partitions(
     instance: dg.DagsterInstance, use_case: str, group: Group, made: dict[str, dict[str, Made]]
 ) -> set[str]:
     """Partitions that queued or running runs and backfills make, whoever asked for them."""
-    # Not exported; and a third of a second to import, which every process would pay.
-    from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
-
     keys = {dg.AssetKey([use_case, name]) for name in group.assets}
-    active = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING])
-    backfills = instance.get_backfills(active)
-    if any(keys & set(backfill.asset_selection or ()) for backfill in backfills):
+    if backfill_in_progress(instance, keys):
         return {partition for name in group.assets for partition in made.get(name, {})}
     return {
-        run.tags.get(_PARTITION_TAG, WHOLE)
+        run.tags.get(PARTITION_TAG, WHOLE)
         for run in runs_in_progress(instance, use_case, group.job)
         if run.asset_selection is None or keys & run.asset_selection
     }

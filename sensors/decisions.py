@@ -66,6 +66,47 @@ def decide_labels(digest: str, cursor: DropCursor, attempts: Sequence[Attempt]) 
     return decide_attempt(f"labels-{digest}", attempts), cursor
 
 
+@dataclass(frozen=True)
+class LandedDay:
+    """A past day's landing, as a tick of the late photos' sensor finds it.
+
+    Attributes:
+        day: ISO date.
+        digest: Of its listing.
+        late: Uploads that its ledger does not hold.
+        awaited: Whether the nightly schedule has still to take it in.
+        busy: Whether a queued or running run takes it in.
+    """
+
+    day: str
+    digest: str
+    late: int
+    awaited: bool
+    busy: bool
+
+
+def decide_late(landed: LandedDay, seen: str, attempts: Sequence[Attempt]) -> Decision:
+    """Take a past day in again for what landed since, once its landing has stood still for one tick.
+
+    Args:
+        landed: The day.
+        seen: Digest of its listing at the tick before.
+        attempts: Earlier runs for the same listing.
+    """
+    key = f"late-{landed.day}-{landed.digest}"
+    if not landed.late:
+        return Decision(key, None, "all taken in")
+    what = f"{landed.late} late upload{'s' if landed.late > 1 else ''}"
+    if landed.awaited:
+        return Decision(key, None, f"{what}: the nightly run takes them in")
+    if landed.digest != seen:
+        return Decision(key, None, f"{what}: waiting until the day's landing stands still")
+    if landed.busy:
+        return Decision(key, None, f"{what}: the day is being taken in")
+    decision = decide_attempt(key, attempts)
+    return Decision(key, decision.attempt, f"{what}: {decision.reason}")
+
+
 def retraining_key(boxes_of_missing: Mapping[int, int], growth_step: int) -> str:
     """Key of a retraining: the classes that the champion lacks and their boxes in steps of minimum growth."""
     steps = {class_id: boxes // growth_step for class_id, boxes in sorted(boxes_of_missing.items())}

@@ -1,5 +1,7 @@
 """Between a decision and Dagster: earlier runs read by tag, a decision turned into a run request."""
 
+from collections.abc import Collection
+
 import dagster as dg
 
 from mlops_assets.jobs import USE_CASE_TAG
@@ -8,6 +10,8 @@ from sensors.decisions import Attempt, Decision, Status
 KEY_TAG = "mlops/request_key"
 ATTEMPT_TAG = "mlops/attempt"
 REASON_TAG = "mlops/reason"
+
+PARTITION_TAG = "dagster/partition"
 
 _OVER = {dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 IN_PROGRESS = [
@@ -45,6 +49,15 @@ def is_busy(instance: dg.DagsterInstance, use_case: str, job_name: str) -> bool:
     """Whether a run of the job is queued or running for this use case, whoever asked for it."""
     tags = {USE_CASE_TAG: use_case}
     return bool(instance.get_runs(dg.RunsFilter(job_name=job_name, statuses=IN_PROGRESS, tags=tags), limit=1))
+
+
+def backfill_in_progress(instance: dg.DagsterInstance, keys: Collection[dg.AssetKey]) -> bool:
+    """Whether somebody's backfill of some of these assets still has runs to launch."""
+    # Not exported; and a third of a second to import, which every process would pay.
+    from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
+
+    active = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING])
+    return any(set(keys) & set(backfill.asset_selection or ()) for backfill in instance.get_backfills(active))
 
 
 def run_request(use_case: str, decision: Decision, **tags: str) -> dg.RunRequest:

@@ -86,8 +86,16 @@ def test_schedule_and_sensors_run_from_the_start(loaded: dg.Definitions) -> None
     assert schedule.execution_timezone == "Europe/Budapest"
     assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
     assert {sensor.name for sensor in repository.sensor_defs} == {
-        *("new_labels", "new_equipment_classes", "run_failures", "runs_canceled", "runs_succeeded", "lineage"),
-        "component_changed",
+        *(
+            "late_photos",
+            "new_labels",
+            "new_equipment_classes",
+            "run_failures",
+            "runs_canceled",
+            "runs_succeeded",
+            "lineage",
+        ),
+        *("component_changed", "late_photos"),
     }
     assert {sensor.default_status for sensor in repository.sensor_defs} == {dg.DefaultSensorStatus.RUNNING}
 

@@ -35,21 +35,24 @@ def raw_photos(
     use_case: dg.ResourceParam[UseCase],
 ) -> pl.DataFrame:
     """The ledger of a day's landed files: accepted, a duplicate, quarantined with reason and remedy, or erased."""
-    from mlops_assets.photos.intake import conservation, ingest_day
+    from mlops_assets.photos.intake import conservation, counting_first, ingest_day
 
     day = context.partition_key
     photo_store.remove_left_over()
 
-    def accepted_earlier(photo_ids: pl.Series) -> pl.DataFrame:
+    previous = tables.read("raw_photos", RAW_PHOTOS, day)
+
+    def accepted_elsewhere(photo_ids: pl.Series) -> pl.DataFrame:
         wanted = (pl.col("status") == "accepted") & pl.col("photo_id").is_in(photo_ids.implode())
-        return tables.read_days("raw_photos", RAW_PHOTOS, before=day, columns=("photo_id", "landing_uri"), where=wanted)
+        accepted = tables.read_days("raw_photos", RAW_PHOTOS, columns=("photo_id", "landing_uri"), where=wanted)
+        return counting_first(accepted, day, previous)
 
     taken = ingest_day(
         photo_store,
         day,
-        previous=tables.read("raw_photos", RAW_PHOTOS, day),
+        previous=previous,
         measured=tables.read("photo_measures", PHOTO_MEASURES, day),
-        earlier=accepted_earlier,
+        elsewhere=accepted_elsewhere,
         rules=use_case.intake,
         timezone=use_case.timezone,
         first_day=use_case.start,

@@ -57,7 +57,7 @@ def ingest_day(
     *,
     previous: pl.DataFrame,
     measured: pl.DataFrame,
-    earlier: Callable[[pl.Series], pl.DataFrame],
+    elsewhere: Callable[[pl.Series], pl.DataFrame],
     rules: IntakeRules,
     timezone: str,
     first_day: dt.date,
@@ -76,8 +76,8 @@ def ingest_day(
         day: YYYY-MM-DD.
         previous: The day's last ledger, RAW_PHOTOS; empty at first.
         measured: The day's last PHOTO_MEASURES; empty at first.
-        earlier: Given photo_ids, photo_id and landing_uri of those that earlier days have accepted, in the order of
-            days; of equal photos the first counts.
+        elsewhere: Given photo_ids, photo_id and landing_uri of those that count before this day's (`counting_first`);
+            of equal ones the first.
         rules: Limits of the use case.
         timezone: IANA name, for times without offset.
         first_day: Start of the use case; what landed for an earlier day is quarantined.
@@ -123,7 +123,7 @@ def ingest_day(
     for photo_id in set(ledger["photo_id"].drop_nulls()) & (at_end.keys() - at_start.keys()):
         store.erase_stored(photo_id)
     photo_ids = ledger["photo_id"].drop_nulls().unique()
-    ledger = _resolve_duplicates(mark_erased(ledger, at_end).sort("landing_uri"), earlier(photo_ids))
+    ledger = _resolve_duplicates(mark_erased(ledger, at_end).sort("landing_uri"), elsewhere(photo_ids))
     kept_measures = _merge(measured, new_measures, photo_ids.filter(~photo_ids.is_in(list(at_end))))
     return TakenIn(ledger, kept_measures)
 
@@ -141,6 +141,22 @@ def _merge(measured: pl.DataFrame, new: list[Row], photo_ids: pl.Series) -> pl.D
     )
     unique = latest.unique("photo_id", keep="first", maintain_order=True)
     return unique.filter(pl.col("photo_id").is_in(photo_ids.drop_nulls().implode())).sort("photo_id")
+
+
+def counting_first(accepted: pl.DataFrame, day: str, previous: pl.DataFrame) -> pl.DataFrame:
+    """Of photos that other days have accepted, those that count before a day's own.
+
+    Earlier days come first; but what a later day accepted before it landed here too, as a late upload, stays there, or
+    it would count on both days until the later one is taken in again.
+
+    Args:
+        accepted: photo_id, landing_uri and day of accepted photos, in the order of days.
+        day: Which day's own, ISO date.
+        previous: That day's last ledger, RAW_PHOTOS.
+    """
+    own = previous.filter(pl.col("status") == "accepted")["photo_id"].implode()
+    later = (pl.col("day") > day) & ~pl.col("photo_id").is_in(own)
+    return accepted.filter((pl.col("day") < day) | later)
 
 
 def conservation(ledger: pl.DataFrame) -> dict[str, int]:
@@ -273,14 +289,14 @@ def _refused_row(entry: LandedPhoto, refused: QuarantineError, **about: object) 
     }
 
 
-def _resolve_duplicates(ledger: pl.DataFrame, earlier: pl.DataFrame) -> pl.DataFrame:
-    """Say of equal photos which one counts: of earlier days first, then by landing_uri."""
+def _resolve_duplicates(ledger: pl.DataFrame, elsewhere: pl.DataFrame) -> pl.DataFrame:
+    """Say of equal photos which one counts: that of another day first, then by landing_uri."""
     candidate = pl.col("status").is_in(["accepted", "duplicate"])
     first_today = (
         ledger.filter(candidate).unique("photo_id", keep="first", maintain_order=True).select("photo_id", "landing_uri")
     )
     firsts = (
-        pl.concat([earlier.select("photo_id", "landing_uri"), first_today])
+        pl.concat([elsewhere.select("photo_id", "landing_uri"), first_today])
         .unique("photo_id", keep="first", maintain_order=True)
         .rename({"landing_uri": "first_uri"})
     )

@@ -88,7 +88,7 @@ def take_in(
         day,
         previous=previous.ledger,
         measured=previous.measures,
-        earlier=lambda photo_ids: earlier.filter(pl.col("photo_id").is_in(photo_ids.implode())),
+        elsewhere=lambda photo_ids: earlier.filter(pl.col("photo_id").is_in(photo_ids.implode())),
         rules=rules or IntakeRules(),
         timezone="Europe/Budapest",
         first_day=first_day,
