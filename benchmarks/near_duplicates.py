@@ -68,11 +68,16 @@ class Score:
 
 def run() -> dict[str, float]:
     """Print the table by transformation and the search times; returns the ratios."""
-    try:
-        photos = reported_photos()
-    except FileNotFoundError as error:
-        print(f"near_duplicates is skipped: {error}")
-        return {}
+    return {**recall_and_precision(), **_search_times()}
+
+
+def recall_and_precision() -> dict[str, float]:
+    """Print the table by transformation; returns the ratios, which the section `photos` has as well.
+
+    Raises:
+        FileNotFoundError: The photos are not there.
+    """
+    photos = reported_photos()
     versions = _versions(photos)
     store = {photo_id: content for contents in versions.values() for photo_id, content in contents}
     rows = {name: _rows(photos, contents) for name, contents in versions.items()}
@@ -91,7 +96,6 @@ def run() -> dict[str, float]:
         "near_duplicate_precision": required.precision,
         "near_duplicate_recall_everywhere": min(everywhere[name].recall for name in EVERYWHERE),
         "near_duplicate_precision_everywhere": required_everywhere.precision,
-        **_search_times(),
     }
 
 

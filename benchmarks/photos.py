@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from benchmarks import near_duplicates
 from mlops_assets.photos.examination import examine, glance
 from mlops_assets.photos.parallel import map_in_threads
 from mlops_assets.use_case import IntakeRules
@@ -65,7 +66,7 @@ def run() -> dict[str, float]:
     """
     if not PHOTOS.is_dir():
         raise FileNotFoundError(f"This section needs the 12-megapixel photos of {PHOTOS}, which are not here")
-    return {**_single_photos(), **_days()}
+    return {**_single_photos(), **_days(), **near_duplicates.recall_and_precision()}
 
 
 def _single_photos() -> dict[str, float]:
