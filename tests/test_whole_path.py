@@ -51,7 +51,7 @@ def path(tmp_path_factory: pytest.TempPathFactory, rendered: Path, days: list[st
             result = path.ingest(day)
             assert result.success, why(result)
             assert failed_checks(result) == {}
-            assert checks_run(result) == {"nothing_lost", "ledger", "cleaned", "detections"}
+            assert checks_run(result) == {"nothing_lost", "ledger", "cleaned", "no_photo_reused", "detections"}
         for result in (path.import_labels(), path.retrain()):
             assert result.success, why(result)
             assert failed_checks(result) == {}

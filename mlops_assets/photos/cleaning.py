@@ -2,12 +2,11 @@
 
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from mlops_assets.photos.candidates import COMPARED, Earlier
-from mlops_assets.photos.examination import examined_by, measure_upload
+from mlops_assets.photos.examination import examined_by, measure_again
 from mlops_assets.photos.near_duplicates import MARKS, mark_near_duplicates
 from mlops_assets.photos.parallel import Progress, map_in_threads
 from mlops_assets.photos.pictures import EXTENSIONS
@@ -65,12 +64,11 @@ def clean_day(
     known = _measures(previous) | _measures(measured.filter(pl.col("examined_by") == examined_by(intake_rules)))
     to_read = accepted.filter(~pl.col("photo_id").is_in(list(known))).select("photo_id", "format").rows()
 
-    def measure_again(photo: tuple[str, str]) -> tuple[str, Measures]:
+    def measure_original(photo: tuple[str, str]) -> tuple[str, Measures]:
         photo_id, kind = photo
-        # A measure does not depend on the time zone, which only EXIF times do.
-        return photo_id, measure_upload(store.read_original(photo_id, EXTENSIONS[kind]), intake_rules, ZoneInfo("UTC"))
+        return photo_id, measure_again(store.read_original(photo_id, EXTENSIONS[kind]), intake_rules)
 
-    results = map_in_threads(measure_again, to_read, workers=workers)
+    results = map_in_threads(measure_original, to_read, workers=workers)
     for done, (photo_id, measures) in enumerate(results, start=1):
         known[photo_id] = measures
         if progress is not None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from mlops_assets.code_versions import code_version
 from mlops_assets.photos.faces import blur_faces
-from mlops_assets.photos.pictures import PictureFacts, decode
+from mlops_assets.photos.pictures import PictureFacts, decode, decode_again
 from mlops_assets.photos.pixels import Image, fit_long_side
 from mlops_assets.photos.quality import MEASURED_LONG_SIDE, Measures, measure
 from mlops_assets.use_case import IntakeRules
@@ -49,18 +49,18 @@ def examine(content: bytes, rules: IntakeRules, zone: ZoneInfo) -> Examined:
     Raises:
         QuarantineError: No picture that is taken, or truncated or broken.
     """
-    facts, pixels = _decoded(content, rules, zone, rules.normalised_long_side)
+    facts, pixels = decode(content, long_side=rules.normalised_long_side, max_pixels=rules.max_pixels, zone=zone)
     shown = pixels if rules.face_blur is None else blur_faces(pixels, rules.face_blur)
     return Examined(facts, _measured(pixels), _encode(shown))
 
 
-def measure_upload(content: bytes, rules: IntakeRules, zone: ZoneInfo) -> Measures:
-    """The measures that `examine` gives, to the last digit, without the normalised photo.
+def measure_again(content: bytes, rules: IntakeRules) -> Measures:
+    """The measures that `examine` gives, to the last digit, of an upload that it has taken before.
 
     Raises:
-        QuarantineError: As `examine`.
+        QuarantineError: The file is not what it was.
     """
-    return _measured(_decoded(content, rules, zone, rules.normalised_long_side)[1])
+    return _measured(decode_again(content, long_side=rules.normalised_long_side))
 
 
 def glance(content: bytes, rules: IntakeRules, zone: ZoneInfo) -> tuple[PictureFacts, Measures]:
@@ -71,12 +71,8 @@ def glance(content: bytes, rules: IntakeRules, zone: ZoneInfo) -> tuple[PictureF
     Raises:
         QuarantineError: As `examine`.
     """
-    facts, pixels = _decoded(content, rules, zone, MEASURED_LONG_SIDE)
+    facts, pixels = decode(content, long_side=MEASURED_LONG_SIDE, max_pixels=rules.max_pixels, zone=zone)
     return facts, _measured(pixels)
-
-
-def _decoded(content: bytes, rules: IntakeRules, zone: ZoneInfo, long_side: int) -> tuple[PictureFacts, Image]:
-    return decode(content, long_side=long_side, max_pixels=rules.max_pixels, zone=zone)
 
 
 def _measured(pixels: Image) -> Measures:

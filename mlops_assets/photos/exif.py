@@ -69,6 +69,11 @@ def read_exif(image: "PillowImage.Image", zone: ZoneInfo) -> ExifFacts:
     )
 
 
+def read_orientation(image: "PillowImage.Image") -> int:
+    """The orientation alone, as `read_exif` gives it."""
+    return _orientation(_directory(image, None))
+
+
 def _directory(image: "PillowImage.Image", ifd: int | None) -> Mapping[int, Any]:
     try:
         exif = image.getexif()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from mlops_assets.photos.decoding import codec, decode_upright
-from mlops_assets.photos.exif import ExifFacts, read_exif
+from mlops_assets.photos.exif import ExifFacts, read_exif, read_orientation
 from mlops_assets.photos.pixels import Image
 from mlops_assets.photos.quarantine import QuarantineError
 
@@ -94,6 +94,16 @@ def decode(content: bytes, *, long_side: int, max_pixels: int, zone: ZoneInfo) -
     with _opened(content) as image:
         facts = _facts(image, max_pixels, zone)
         return facts, decode_upright(image, content, orientation=facts.exif.orientation, long_side=long_side)
+
+
+def decode_again(content: bytes, *, long_side: int) -> Image:
+    """The pixels that `decode` gives, of a picture that it has taken before.
+
+    Raises:
+        QuarantineError: The file is not what it was.
+    """
+    with _opened(content) as image:
+        return decode_upright(image, content, orientation=read_orientation(image), long_side=long_side)
 
 
 def _facts(image: "PillowImage.Image", max_pixels: int, zone: ZoneInfo) -> PictureFacts:

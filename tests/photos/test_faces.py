@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 from upload_samples import counting_store, land, picture, scene, take_in
 
-from mlops_assets.photos.examination import examine, measure_upload
+from mlops_assets.photos.examination import examine, measure_again
 from mlops_assets.photos.faces import find_faces
 from mlops_assets.use_case import FaceBlurRules, IntakeRules, UseCaseError, load_use_case
 
@@ -115,7 +115,7 @@ def test_measures_are_those_of_the_whole_photo(rules):
     plain, blurring = IntakeRules(), IntakeRules(face_blur=rules)
     content = upload(with_face())
     assert examine(content, blurring, UTC).measures == examine(content, plain, UTC).measures
-    assert measure_upload(content, blurring, UTC) == measure_upload(content, plain, UTC)
+    assert measure_again(content, blurring) == measure_again(content, plain)
 
 
 def test_without_a_face_the_photo_is_the_same_to_the_byte(rules):

@@ -143,14 +143,18 @@ def test_stored_photos_lie_under_their_identity_and_originals_are_private(local)
     assert local.read_photo(PHOTO_ID) == b"normalised"
 
 
-def test_what_is_stored_is_not_rewritten_but_an_empty_leftover_is(local):
-    path = Path(local.put_photo(PHOTO_ID, b"first"))
+def test_originals_are_not_rewritten_but_an_empty_leftover_is_and_normalised_photos_are_replaced(local):
+    original = Path(local.put_original(PHOTO_ID, "png", b"first"))
+    local.put_original(PHOTO_ID, "png", b"second")
+    assert original.read_bytes() == b"first"
+    original.write_bytes(b"")
+    local.put_original(PHOTO_ID, "png", b"third")
+    assert original.read_bytes() == b"third"
+    photo = Path(local.put_photo(PHOTO_ID, b"first"))
     local.put_photo(PHOTO_ID, b"second")
-    assert path.read_bytes() == b"first"
-    path.write_bytes(b"")
+    assert photo.read_bytes() == b"second"
+    photo.write_bytes(b"")
     assert not local.has_photo(PHOTO_ID)
-    local.put_photo(PHOTO_ID, b"third")
-    assert path.read_bytes() == b"third"
 
 
 def test_threads_that_store_the_same_photo_leave_one_whole_file(local):
@@ -202,14 +206,16 @@ def test_s3_lists_and_reads_what_landed_since_the_last_listing(s3):
         store.read(f"s3://photos/in/landing-other/{DAY}/C/x.jpg")
 
 
-def test_s3_stores_once_and_reads_back(s3):
+def test_s3_stores_originals_once_replaces_photos_and_reads_back(s3):
     store, client = s3
     assert not store.has_photo(PHOTO_ID)
     assert store.put_photo(PHOTO_ID, b"first") == f"s3://photos/store/photos/ab/{PHOTO_ID}.jpg"
     store.put_photo(PHOTO_ID, b"second")
     assert store.has_photo(PHOTO_ID)
-    assert store.read_photo(PHOTO_ID) == b"first"
+    assert store.read_photo(PHOTO_ID) == b"second"
     assert store.put_original(PHOTO_ID, "png", b"raw") == f"s3://photos/store/originals/ab/{PHOTO_ID}.png"
+    store.put_original(PHOTO_ID, "png", b"other")
+    assert store.read_original(PHOTO_ID, "png") == b"raw"
     keys = [found["Key"] for found in client.list_objects_v2(Bucket="photos")["Contents"]]
     assert keys == [f"store/originals/ab/{PHOTO_ID}.png", f"store/photos/ab/{PHOTO_ID}.jpg"]
     with pytest.raises(FileNotFoundError, match="materialise raw_photos"):

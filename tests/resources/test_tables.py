@@ -88,7 +88,7 @@ def test_tables_by_name_before_a_day(tmp_path: Path) -> None:
     earlier = tables.read_days("daily", SCHEMA, before="2026-10-07")
     assert earlier["day"].to_list() == ["2026-10-05", "2026-10-06"]
     assert tables.read_days("never_written", SCHEMA).is_empty()
-    narrow = list(tables.each_day("daily", ["n"], before="2026-10-07"))
+    narrow = list(tables.each_day("daily", {"n": SCHEMA["n"]}, before="2026-10-07"))
     assert [(day, frame.to_dict(as_series=False)) for day, frame in narrow] == [
         ("2026-10-05", {"n": [5]}),
         ("2026-10-06", {"n": [6]}),

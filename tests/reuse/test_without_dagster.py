@@ -17,7 +17,13 @@ from resources.settings import PROJECT
 
 RACKS = PROJECT.parent / "shared" / "data" / "racks"
 PLAIN_PROCESS = Path(__file__).parent / "plain_process.py"
-COMPONENTS = ("Photo intake.", "Label import.", "Detector training.", "Inventory.")
+COMPONENTS = (
+    "Photo intake.",
+    "Judging a photo before it is uploaded.",
+    "Label import.",
+    "Detector training.",
+    "Inventory.",
+)
 
 FIGURES = """
 import json

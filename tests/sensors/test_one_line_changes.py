@@ -40,7 +40,7 @@ CHANGES = {
         "photos/quality.py",
         "MEASURED_LONG_SIDE = 640",
         "MEASURED_LONG_SIDE = 641",
-        {"clean_photos"},
+        {"raw_photos", "clean_photos"},  # intake measures as well, and waits to be asked
         [(INGEST_DAY, {"clean_photos", "detections"})],
         follows=frozenset(CATALOGUE),
     ),
