@@ -18,10 +18,10 @@ export PYTHONDONTWRITEBYTECODE :=
 MLFLOW_PORT ?= 5000
 export MLOPS_MLFLOW_UI ?= http://127.0.0.1:$(MLFLOW_PORT)
 
-.PHONY: help setup home demo production-rehearsal fault-table ui mlflow base-weights test test-slow test-gpu check check-tools tool-locks format validate lock image-locks image-env bench clean
+.PHONY: help setup home demo production-rehearsal fault-table ui mlflow base-weights test test-production test-slow test-gpu check check-tools tool-locks format validate lock image-locks image-env bench clean
 
 help: ## what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
@@ -66,7 +66,10 @@ base-weights: setup ## make the bundled base weights anew: about an hour on 2 co
 	$(BIN)/python -m pretraining $(BASE)
 
 test: setup check-tools ## the default test suite
-	$(BIN)/python -m pytest -m "not slow and not gpu" $(addprefix --ignore=,$(CHECKED))
+	$(BIN)/python -m pytest -m "not slow and not production and not gpu" $(addprefix --ignore=,$(CHECKED))
+
+test-production: setup ## tests of the images' environments and of production's deployment on the stand-in cluster
+	$(BIN)/python -m pytest -m "production and not slow and not gpu"
 
 test-slow: setup ## tests that take minutes
 	$(BIN)/python -m pytest -m "slow and not gpu" -o faulthandler_timeout=0

@@ -4,6 +4,7 @@ Prints what it cost as JSON. Photos are rendered once and kept in bench-output/.
 """
 
 import json
+import os
 import resource
 import shutil
 import sys
@@ -34,6 +35,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home, dg.DagsterInstance.ephemeral() as instance:
         settings = Settings(home=Path(home))
         _land(photos, Path(settings.places(case.name).landing) / DAY)
+        os.sync()  # what was landed is on disk; a real day's was landed hours ago
         job = build_defs(settings, case).resolve_implicit_global_asset_job_def()
         begun = time.perf_counter()
         job.get_subset(asset_selection=keys, asset_check_selection=set()).execute_in_process(

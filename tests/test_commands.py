@@ -21,7 +21,7 @@ from resources.settings import PROJECT
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
-RUN_BY_CI = {"check", "test"}
+RUN_BY_CI = {"check", "test", "test-production"}
 RUN_NIGHTLY = {"production-rehearsal", "fault-table"}
 RUN_HERE = {"demo", "ui", "mlflow", "validate", "help"}
 

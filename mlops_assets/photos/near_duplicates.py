@@ -22,7 +22,7 @@ ReadPhoto = Callable[[str], bytes]
 MARKS = pl.Schema({"near_duplicate_of": pl.String(), "reused_from": pl.String(), "compared_with": pl.String()})
 """What is said of a photo, see CLEAN_PHOTOS."""
 
-_SHOTS_KEPT = 256
+_SHOTS_KEPT = 64
 """Photos whose key points wait for the next candidate, some 200 kB each."""
 
 Known = Mapping[int, tuple[str, str]]

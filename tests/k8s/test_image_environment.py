@@ -25,6 +25,8 @@ from rehearsal.images.environment import IMAGES, ImageEnvironment, image_environ
 from resources.settings import PROJECT, Settings
 from resources.tables import Tables
 
+pytestmark = pytest.mark.production
+
 LIMIT_MB = 1500
 BASE_MB = 140
 """What the base image adds, unpacked: about 125 MB. Not measured here, since it needs a registry."""

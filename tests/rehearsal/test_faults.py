@@ -12,6 +12,7 @@ from rehearsal.faults.scenarios import SCENARIOS, Scenario
 from rehearsal.faults.trial import Outcome
 
 pytestmark = [
+    pytest.mark.production,
     pytest.mark.skipif(bool(isolation_possible()), reason=f"production's pods need namespaces: {isolation_possible()}"),
     pytest.mark.timeout(1800),
 ]
