@@ -22,7 +22,7 @@ CASE = {
     "title": "Small",
     "start": "2026-10-05",
     "new_class": {"min_boxes": 2, "min_enclosures": 2},
-    "training": {"image_size": 192, "epochs": 36, "retrain_epochs": 4, "batch": 2, "close_mosaic": 0, "mosaic": 0.0},
+    "training": {"image_size": 192, "epochs": 14, "retrain_epochs": 3, "batch": 2, "close_mosaic": 0, "mosaic": 0.0},
     # Shows that the path works, not that the detector is good: no floor, any fall allowed.
     "promotion": {"floor_ap50": 0.0, "tolerance": 1.0, "max_class_fall": 1.0, "bootstrap_samples": 100},
 }

@@ -23,24 +23,28 @@ from resources.tables import Tables
 
 WORKER = Path(__file__).with_name("day_worker.py")
 BATCH = 10
+LONG = (pytest.mark.slow, pytest.mark.timeout(1800))
 DAY_TABLES = {"raw_photos": RAW_PHOTOS, "photo_measures": PHOTO_MEASURES, "clean_photos": CLEAN_PHOTOS}
 
 
-def begin(home: Path) -> subprocess.Popen[str]:
-    """A run of the day, from the moment at which it begins to work."""
-    process = subprocess.Popen(
-        [sys.executable, str(WORKER), str(home), DAY],
-        cwd=PROJECT,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join([str(PROJECT), *sys.path])},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.strip() == "begun":
-            return process
-    raise AssertionError(f"the run ended before it began: {process.communicate()[1]}")
+def begin(home: Path, runs: int = 1) -> list[subprocess.Popen[str]]:
+    """Runs of the day, from the moment at which they begin to work."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(WORKER), str(home), DAY],
+            cwd=PROJECT,
+            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join([str(PROJECT), *sys.path])},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(runs)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        if not any(line.strip() == "begun" for line in process.stdout):
+            raise AssertionError(f"the run ended before it began: {process.communicate()[1]}")
+    return processes
 
 
 def finish(process: subprocess.Popen[str]) -> None:
@@ -100,7 +104,7 @@ def kill_again_and_again(home: Path, kills: int, longest: float) -> int:
     while killed < kills:
         land(home, batches)
         batches += 1
-        runs = [begin(home), begin(home)]
+        runs = begin(home, 2)
         for run in runs:
             time.sleep(moments.uniform(0, longest))
             run.send_signal(signal.SIGKILL)
@@ -115,20 +119,21 @@ def pictures_of(home: Path) -> dict[str, bytes]:
 
 def seconds_of_a_batch(home: Path) -> float:
     land(home, 0)
-    run = begin(home)
+    (run,) = begin(home)
     begun = time.monotonic()
     finish(run)
     return time.monotonic() - begun
 
 
-@pytest.mark.parametrize("kills", [pytest.param(4, id="short"), pytest.param(30, id="long", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [pytest.param(2, id="short"), pytest.param(30, id="long", marks=LONG)])
 def test_a_day_that_is_killed_again_and_again_ends_as_one_that_is_not(tmp_path: Path, kills: int) -> None:
     calm, harried = tmp_path / "calm", tmp_path / "harried"
     batches = kill_again_and_again(harried, kills, 1.2 * seconds_of_a_batch(tmp_path / "first"))
-    for run in (begin(harried), begin(harried)):
+    for run in begin(harried, 2):
         finish(run)
     shutil.copytree(landing(harried), landing(calm))  # with the times at which files were landed
-    finish(begin(calm))
+    (run,) = begin(calm)
+    finish(run)
     expected, found = tables(calm), tables(harried)
     for name in DAY_TABLES:
         assert_frame_equal(found[name], expected[name])
