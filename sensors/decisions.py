@@ -84,6 +84,11 @@ class LandedDay:
     awaited: bool
     busy: bool
 
+    @property
+    def key(self) -> str:
+        """Of the request for it."""
+        return f"late-{self.day}-{self.digest}"
+
 
 def decide_late(landed: LandedDay, seen: str, attempts: Sequence[Attempt]) -> Decision:
     """Take a past day in again for what landed since, once its landing has stood still for one tick.
@@ -93,18 +98,17 @@ def decide_late(landed: LandedDay, seen: str, attempts: Sequence[Attempt]) -> De
         seen: Digest of its listing at the tick before.
         attempts: Earlier runs for the same listing.
     """
-    key = f"late-{landed.day}-{landed.digest}"
     if not landed.late:
-        return Decision(key, None, "all taken in")
+        return Decision(landed.key, None, "all taken in")
     what = f"{landed.late} late upload{'s' if landed.late > 1 else ''}"
     if landed.awaited:
-        return Decision(key, None, f"{what}: the nightly run takes them in")
+        return Decision(landed.key, None, f"{what}: the nightly run takes them in")
     if landed.digest != seen:
-        return Decision(key, None, f"{what}: waiting until the day's landing stands still")
+        return Decision(landed.key, None, f"{what}: waiting until the day's landing stands still")
     if landed.busy:
-        return Decision(key, None, f"{what}: the day is being taken in")
-    decision = decide_attempt(key, attempts)
-    return Decision(key, decision.attempt, f"{what}: {decision.reason}")
+        return Decision(landed.key, None, f"{what}: the day is being taken in")
+    decision = decide_attempt(landed.key, attempts)
+    return Decision(landed.key, decision.attempt, f"{what}: {decision.reason}")
 
 
 def retraining_key(boxes_of_missing: Mapping[int, int], growth_step: int) -> str:

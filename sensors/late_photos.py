@@ -38,8 +38,7 @@ def late_photos(use_case: UseCase, interval: int) -> dg.SensorDefinition:
         seen = json.loads(context.cursor or "{}")
         requests, reasons = [], []
         for day in landed:
-            key = f"late-{day.day}-{day.digest}"
-            attempts = earlier_attempts(context.instance, use_case.name, key) if day.late else []
+            attempts = earlier_attempts(context.instance, use_case.name, day.key) if day.late else []
             decision = decide_late(day, seen.get(day.day, ""), attempts)
             if decision.attempt is not None:
                 requests.append(run_request(use_case.name, decision)._replace(partition_key=day.day))
