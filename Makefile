@@ -111,7 +111,7 @@ lock: $(UV) ## pins the requirements anew
 
 IMAGE_LOCK := --python-version 3.11 --python-platform x86_64-manylinux_2_36 --only-binary :all: --no-emit-index-url --no-header --no-annotate --generate-hashes -c requirements.lock
 image-locks: $(UV) ## pins what the container images install, to the versions of requirements.lock
-	$(UV) pip compile -q pyproject.toml --extra k8s --extra server --extra serve $(IMAGE_LOCK) -o k8s/images/requirements-cpu.lock
+	$(UV) pip compile -q pyproject.toml --extra k8s --extra server --extra serve --extra labelling $(IMAGE_LOCK) -o k8s/images/requirements-cpu.lock
 	$(UV) pip compile -q pyproject.toml --extra k8s --extra train $(IMAGE_LOCK) -o k8s/images/requirements-gpu.lock
 	echo uv | $(UV) pip compile -q - $(IMAGE_LOCK) -o k8s/images/requirements-uv.lock
 

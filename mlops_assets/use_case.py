@@ -106,6 +106,14 @@ class NewClassRules(_Section):
     growth_step: int = Field(20, ge=1, description="boxes by which a class must grow before it is asked for again")
 
 
+class LabellingRules(_Section):
+    """Tasks in Label Studio, where a deployment has one."""
+
+    keep_days: float = Field(
+        3, ge=0, description="days that a task nobody has begun stays once the review queue does not name it any more"
+    )
+
+
 class SplitRules(_Section):
     """Shares of enclosures; the rest is for training."""
 
@@ -180,6 +188,7 @@ class UseCase(_Section):
     intake: IntakeRules = IntakeRules()
     quality: QualityRules = QualityRules()
     new_class: NewClassRules = NewClassRules()
+    labelling: LabellingRules = LabellingRules()
     split: SplitRules = SplitRules()
     training: TrainingRules = TrainingRules()
     promotion: PromotionRules = PromotionRules()

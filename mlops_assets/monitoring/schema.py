@@ -17,9 +17,7 @@ REVIEW_KINDS = (
 )
 """Why a photo is in the queue; a photo with several reasons has the one that weighs most, and all of them in words."""
 
-SUGGESTED_BOX = pl.Struct(
-    {"class_id": pl.Int32(), "class_name": pl.String(), "confidence": pl.Float64(), **BOX_SCHEMA}
-)
+SUGGESTED_BOX = pl.Struct({"class_id": pl.Int32(), "class_name": pl.String(), "confidence": pl.Float64(), **BOX_SCHEMA})
 
 REVIEW_QUEUE = pl.Schema(
     {
