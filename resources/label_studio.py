@@ -153,7 +153,7 @@ class LabelStudio:
     def tasks(self, project_id: int, since: dt.datetime | None = None) -> Iterator[Task]:
         """Tasks with annotations, drafts and predictions; of those changed since then, or all, by number.
 
-        The order keeps pages apart while annotators work: numbers only grow, and a task that comes in between is later.
+        In this order annotators at work move no task from one page to another.
         """
         query: dict[str, Any] = {"ordering": ["tasks:id"]}
         if since is not None:

@@ -21,6 +21,8 @@ UNLISTED = "other: name it"
 
 IMAGE = "image"
 
+_HOW = "for what is not listed: draw it, click on it, and type its name below the picture"
+
 _OFFERED = ("active", "proposed")
 _HOTKEYS = "123456789"
 _GOLDEN_ANGLE = 0.381966
@@ -60,7 +62,7 @@ def labelling_config(classes: pl.DataFrame, in_use: Collection[str] = ()) -> str
         if status == "proposed":
             options["hint"] = "a new class that has few boxes so far"
         SubElement(labels, "Label", options)
-    SubElement(labels, "Label", value=UNLISTED, background="#000000", hotkey="0", hint="a class that is not listed")
+    SubElement(labels, "Label", value=UNLISTED, background="#ff00cc", hotkey="0", hint=_HOW)
     for name in sorted(set(in_use) - names - {UNLISTED}):
         SubElement(labels, "Label", value=name, background="#9e9e9e", hint="no longer a class of its own")
     SubElement(view, "Image", name=IMAGE, value=f"${IMAGE}", zoom="true", zoomControl="true", brightnessControl="true")
@@ -76,7 +78,7 @@ def labelling_config(classes: pl.DataFrame, in_use: Collection[str] = ()) -> str
         whenLabelValue=UNLISTED,
         maxSubmissions="1",
         editable="true",
-        placeholder="name of the class, as it should be called from now on",
+        placeholder="name of this class, as it should be called from now on; then Enter",
     )
     indent(view)
     return tostring(view, encoding="unicode")

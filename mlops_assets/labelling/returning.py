@@ -59,7 +59,7 @@ def export_file(task: Mapping[str, Any]) -> bytes | None:
     annotations = [
         {
             "id": annotation["id"],
-            "completed_by": annotation.get("completed_by"),
+            "completed_by": _annotator(annotation.get("completed_by")),
             "was_cancelled": False,
             "created_at": changed_at(annotation).isoformat(),
             "first_created_at": annotation.get("created_at"),
@@ -72,6 +72,11 @@ def export_file(task: Mapping[str, Any]) -> bytes | None:
         return None
     content = [{"id": task["id"], "data": task["data"], "annotations": annotations}]
     return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False).encode()
+
+
+def _annotator(completed_by: object) -> object:
+    """The user's number: a list of tasks gives just that, a single task more, and a person's address is not needed."""
+    return completed_by.get("id") if isinstance(completed_by, dict) else completed_by
 
 
 def with_new_names(results: Sequence[Json]) -> list[Json]:
