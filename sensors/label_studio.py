@@ -10,6 +10,8 @@ import dagster as dg
 
 from mlops_assets.jobs import SYNC_LABEL_STUDIO
 from mlops_assets.labelling.schema import LABEL_STUDIO_TASKS
+from mlops_assets.labels.schema import EQUIPMENT_CLASSES
+from mlops_assets.monitoring.schema import REVIEW_QUEUE
 from mlops_assets.use_case import UseCase
 from resources.label_studio import LabelStudio, LabelStudioError
 from resources.photo_store import PhotoStore
@@ -20,16 +22,14 @@ from sensors.requests import earlier_attempts, is_busy, run_request
 if TYPE_CHECKING:
     import polars as pl
 
-FEEDS = ("review_queue", "equipment_classes")
-"""What the tasks are made of."""
-
 
 @dataclass(frozen=True)
 class Seen:
     """What a tick finds.
 
     Attributes:
-        feeds: Latest materialisation of each of FEEDS, "" where there is none.
+        queue: Digest of the review queue, "" for an empty one.
+        classes: Digest of the classes' names and statuses.
         erased: Digest of the erased photos.
         day: ISO date: a synchronisation a day compares all tasks and takes back those that nobody wants any more.
         newest: When a task was last changed in Label Studio, ISO 8601; "" without tasks.
@@ -38,7 +38,8 @@ class Seen:
         known_tasks: The same as of the last synchronisation.
     """
 
-    feeds: tuple[str, ...]
+    queue: str
+    classes: str
     erased: str
     day: str
     newest: str
@@ -59,7 +60,7 @@ class Seen:
     def key(self) -> str:
         """Of the request: what is the same here and there, is not asked for twice."""
         there = [self.newest, self.tasks] if self.there else []
-        facts = json.dumps([self.feeds, self.erased, self.day, there])
+        facts = json.dumps([self.queue, self.classes, self.erased, self.day, there])
         return "label-studio-" + hashlib.sha256(facts.encode()).hexdigest()[:16]
 
 
@@ -71,7 +72,7 @@ def decide_sync(seen: Seen, attempts: list[Attempt], *, busy: bool) -> Decision:
         attempts: Earlier runs for the same.
         busy: Whether a synchronisation is queued or running.
     """
-    if seen.tasks is None and not seen.feeds[0]:
+    if seen.tasks is None and not seen.queue:
         return Decision(seen.key, None, "there is no review queue yet")
     if busy:
         return Decision(seen.key, None, "a synchronisation is queued or running")
@@ -98,7 +99,7 @@ def label_studio(use_case: UseCase, interval: int) -> dg.SensorDefinition:
         tables: Tables,
     ) -> dg.SensorResult | dg.SkipReason:
         try:
-            seen = _look(context.instance, use_case, label_studio, photo_store, tables)
+            seen = _look(label_studio, photo_store, tables)
         except LabelStudioError as error:  # it is said in the tick, and nothing is lost: it is looked at again
             return dg.SkipReason(str(error))
         attempts = earlier_attempts(context.instance, use_case.name, seen.key)
@@ -111,14 +112,14 @@ def label_studio(use_case: UseCase, interval: int) -> dg.SensorDefinition:
     return sensor
 
 
-def _look(
-    instance: dg.DagsterInstance, use_case: UseCase, server: LabelStudio, photos: PhotoStore, tables: Tables
-) -> Seen:
+def _look(server: LabelStudio, photos: PhotoStore, tables: Tables) -> Seen:
     project = server.find_project()
     known = tables.read("label_studio_tasks", LABEL_STUDIO_TASKS)
+    classes = tables.read("equipment_classes", EQUIPMENT_CLASSES)
     erased = "\n".join(sorted(photos.tombstones().ids()))
     return Seen(
-        feeds=tuple(_made(instance, dg.AssetKey([use_case.name, name])) for name in FEEDS),
+        queue=_digest(tables.read("review_queue", REVIEW_QUEUE)),
+        classes=_digest(classes.select("class_id", "class_name", "status")),
         erased=hashlib.sha256(erased.encode()).hexdigest()[:16],
         day=dt.datetime.now(dt.UTC).date().isoformat(),
         newest=_stamp(server.newest_change(project.project_id)) if project else "",
@@ -128,9 +129,8 @@ def _look(
     )
 
 
-def _made(instance: dg.DagsterInstance, key: dg.AssetKey) -> str:
-    event = instance.get_latest_materialization_event(key)
-    return event.run_id if event else ""
+def _digest(rows: "pl.DataFrame") -> str:
+    return "" if rows.is_empty() else hashlib.sha256(rows.write_json().encode()).hexdigest()[:16]
 
 
 def _newest(tasks: "pl.DataFrame") -> str:
