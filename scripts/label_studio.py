@@ -1,7 +1,7 @@
 """Starts a Label Studio server for this machine, in an environment of its own: `make label-studio`.
 
-It keeps its database and what one needs to sign in under `<home>/label-studio`, listens on loopback only, sends nothing to
-its makers, and may read below `<home>`; a project is shown the normalised photos alone.
+It keeps its database and what one needs to sign in under `<home>/label-studio`, listens on loopback only, sends nothing
+to its makers, and may read below `<home>`; a project is shown the normalised photos alone.
 """
 
 import argparse
@@ -68,6 +68,7 @@ def command(home: Path, port: int) -> list[str]:
 
 
 def main() -> None:
+    """Become the server."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="the deployment's MLOPS_HOME")
     parser.add_argument("--port", type=int, default=8080)
