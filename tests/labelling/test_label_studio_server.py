@@ -61,7 +61,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStudioServ
 
 
 class World:
-    """Photos of two days, a champion of the first day's labels, and annotators with what they will label of the last."""
+    """Photos of two days, a champion of the first day's labels, annotators with what they will draw on the last."""
 
     def __init__(self, path: WholePath, server: LabelStudioServer, rendered: Path) -> None:
         self.path, self.server = path, server
@@ -191,7 +191,7 @@ def test_from_the_review_queue_to_a_retrained_class_map(world: World) -> None:
         f"api/tasks/{world.task(draft)['id']}/drafts", method="POST", json={"result": world.drawn[draft]}
     )
     world.submit(refused, was_cancelled=True)
-    first = [world.submit(each) for each in finished][0]
+    submitted = [world.submit(each) for each in finished]
     assert world.sync()["labellings brought back"] == len(finished)
     assert path.import_labels().success
     assert world.labelled() == set(finished)
@@ -215,7 +215,7 @@ def test_from_the_review_queue_to_a_retrained_class_map(world: World) -> None:
     assert {f"c{ids[name]:04d}" for name in active} <= set(learnt) or {str(ids[name]) for name in active} <= set(learnt)
 
     # What they change and delete later changes and deletes the labels.
-    client.annotations.update(id=first, result=[])
+    client.annotations.update(id=submitted[0], result=[])
     assert world.sync()["labellings brought back"] == 1
     gone = world.task(finished[1])
     client.annotations.delete(id=gone["annotations"][0]["id"])
