@@ -17,6 +17,8 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PYTHONDONTWRITEBYTECODE :=
 MLFLOW_PORT ?= 5000
 LABEL_STUDIO_PORT ?= 8080
+# Where `make label-studio` says how the project reaches it.
+LABEL_STUDIO_SETTINGS := "$(MLOPS_HOME)/label-studio/settings.sh"
 export MLOPS_MLFLOW_UI ?= http://127.0.0.1:$(MLFLOW_PORT)
 
 .PHONY: help setup home demo production-rehearsal fault-table ui mlflow label-studio base-weights test test-production test-label-studio test-slow test-gpu check check-tools tool-locks format validate lock image-locks image-env bench clean
@@ -58,12 +60,13 @@ fault-table: setup ## what goes wrong on a cluster, tried on production's deploy
 	$(BIN)/python -m rehearsal.faults $(FAULTS)
 
 ui: home ## Dagster's web page with the daemon, on http://127.0.0.1:3000
-	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $${PORT:-3000}
+	if [ -f $(LABEL_STUDIO_SETTINGS) ]; then . $(LABEL_STUDIO_SETTINGS); fi; \
+	  $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $${PORT:-3000}
 
 mlflow: home ## MLflow's web page with every training, on http://127.0.0.1:5000, where the links of assets lead
 	$(BIN)/mlflow server --backend-store-uri sqlite:///$(MLOPS_HOME)/mlflow.db --artifacts-destination $(MLOPS_HOME)/mlflow-artifacts --host 127.0.0.1 --port $(MLFLOW_PORT)
 
-label-studio: setup .tools/label-studio/.ready ## Label Studio on http://127.0.0.1:8080, for annotators; its page says how the project finds it
+label-studio: setup .tools/label-studio/.ready ## Label Studio on http://127.0.0.1:8080, where annotators label; `make ui`, started after it, knows it
 	$(BIN)/python -m scripts.label_studio --home "$(MLOPS_HOME)" --port $(LABEL_STUDIO_PORT)
 
 base-weights: setup ## make the bundled base weights anew: about an hour on 2 cores, minutes on a GPU (BASE="--device 0")

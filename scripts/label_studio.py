@@ -78,7 +78,7 @@ def main() -> None:
     folder = home / "label-studio"
     print(f"Label Studio: http://127.0.0.1:{given.port} in about half a minute")
     print(f"Sign in as {USER}; the password is in {folder / 'token'}")
-    print(f"For the project, in another terminal: . {folder / 'settings.sh'} && make ui", flush=True)
+    print("Now start `make ui` in another terminal, or start it again: it knows this server", flush=True)
     os.execve(SERVER, command(home, given.port), {**os.environ, **server_environment(home, token)})  # noqa: S606
 
 
