@@ -127,9 +127,10 @@ image-locks: $(UV) ## pins what the container images install, to the versions of
 	$(UV) pip compile -q pyproject.toml --extra k8s --extra train $(IMAGE_LOCK) -o k8s/images/requirements-gpu.lock
 	echo uv | $(UV) pip compile -q - $(IMAGE_LOCK) -o k8s/images/requirements-uv.lock
 
+# Without the overrides of pyproject.toml, which are for the project's own packages.
 tool-locks: $(UV) ## pins the tools of `make check` and `make bench`, and the Label Studio server, anew
 	for set in check policy label-studio; do \
-	  $(UV) pip compile -q requirements-$$set.in --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate --generate-hashes --upgrade -o requirements-$$set.lock; \
+	  $(UV) --no-config pip compile -q requirements-$$set.in --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate --generate-hashes --upgrade -o requirements-$$set.lock; \
 	done
 	$(UV) pip compile -q requirements-bench.in --no-deps --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate --generate-hashes --upgrade -o requirements-bench.lock
 
