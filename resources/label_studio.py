@@ -248,13 +248,13 @@ class LabelStudio:
 
 
 def _refusal(url: str, status: int | None, body: object) -> LabelStudioError:
-    said = str(body)[:500]
+    said = str(body.get("detail") or body if isinstance(body, dict) else body)[:500]
     if status is None or status >= 500 or status in (408, 429) or (200 <= status < 300):
         return LabelStudioUnavailableError(f"Label Studio at {url} fails with status {status}: {said}")
-    if status in (401, 403):
+    if status == 401:
         return LabelStudioError(
-            f"Label Studio at {url} refuses the token (status {status}): set MLOPS_LABEL_STUDIO_TOKEN to one of a user "
-            f"who may change projects; a legacy token must be allowed there. It says: {said}"
+            f"Label Studio at {url} refuses the token: set MLOPS_LABEL_STUDIO_TOKEN to one of a user who may change "
+            f"projects; a legacy token must be allowed there. It says: {said}"
         )
     return LabelStudioError(f"Label Studio at {url} refuses a request with status {status}: {said}")
 
