@@ -34,6 +34,7 @@ from scripts.label_studio import SERVER
 
 pytestmark = [
     pytest.mark.production,
+    pytest.mark.timeout(1200),  # the first one starts the server and trains
     pytest.mark.skipif(not SERVER.exists(), reason="no Label Studio here: `make test-label-studio` installs it"),
 ]
 
