@@ -101,13 +101,17 @@ def _standing(
 def _needs_task(target: WantedTask, rows: list[dict[str, object]], labelled_at: dt.datetime | None) -> bool:
     """Whether a queued photo has to get a task.
 
-    A photo that was labelled here gets another one only if the queue was made on a later day, and from that labelling:
-    a queue may be older than what the annotators have done since. One that was refused gets none.
+    A queue may be older than what the annotators have done since. So a photo that was labelled here gets another one only
+    if that labelling was imported, and if the photo came into the queue on a later day, or on the same for another
+    reason than the one that it was labelled for. One that was refused gets none.
     """
     if not rows:
         return True
     if any(row["state"] != "labelled" for row in rows):
         return False
-    finished: dt.datetime = max(row["labelled_at"] for row in rows)  # type: ignore[type-var, assignment]
-    imported = labelled_at is not None and labelled_at >= finished
-    return imported and dt.date.fromisoformat(target.data["queued_on"]) > finished.date()
+    last = max(rows, key=lambda row: row["labelled_at"])  # type: ignore[arg-type, return-value]
+    finished: dt.datetime = last["labelled_at"]  # type: ignore[assignment]
+    if labelled_at is None or labelled_at < finished:
+        return False
+    queued, day = dt.date.fromisoformat(target.data["queued_on"]), finished.date()
+    return queued > day or (queued == day and target.data["reason"] != last["reason"])

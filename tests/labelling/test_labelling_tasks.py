@@ -212,8 +212,14 @@ def test_an_erased_photos_tasks_go_whatever_their_state_and_come_back_for_no_que
 
 
 def test_a_labelled_photo_is_asked_for_again_only_by_a_queue_that_knows_its_labelling() -> None:
-    tasks = standing(task(1, photo(1), annotations=[annotation(region("router"), at="2026-11-24T09:00:00Z")]))
+    reason = queue(1).item(0, "reason")
+    labelled = task(1, photo(1), annotations=[annotation(region("router"), at="2026-11-24T09:00:00Z")])
+    labelled["data"]["reason"] = reason
+    tasks = standing(labelled)
     (finished,) = tasks["labelled_at"]
+    other_reason = wanted(1, queued_on=dt.date(2026, 11, 24), reason="labelled before surge arrester was a class")
+    assert decide(other_reason, tasks).is_empty
+    assert len(decide(other_reason, tasks, labelled={photo(1): finished}).add) == 1
     later, same_day = wanted(1), wanted(1, queued_on=dt.date(2026, 11, 24))
     assert decide(later, tasks).is_empty
     assert decide(same_day, tasks, labelled={photo(1): finished}).is_empty
