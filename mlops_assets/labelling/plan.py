@@ -101,8 +101,8 @@ def _standing(
 def _needs_task(target: WantedTask, rows: list[dict[str, object]], labelled_at: dt.datetime | None) -> bool:
     """Whether a queued photo has to get a task.
 
-    A queue may be older than what the annotators have done since. So a photo that was labelled here gets another one only
-    if that labelling was imported, and if the photo came into the queue on a later day, or on the same for another
+    A queue may be older than what the annotators have done since. So a photo that was labelled here gets another one
+    only if that labelling was imported, and if the photo came into the queue on a later day, or on the same for another
     reason than the one that it was labelled for. One that was refused gets none.
     """
     if not rows:
