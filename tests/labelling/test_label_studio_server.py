@@ -49,8 +49,7 @@ CASE = {
     "promotion": {"floor_ap50": 0.0, "tolerance": 1.0, "max_class_fall": 1.0, "bootstrap_samples": 100},
 }
 IN_BUCKET = {
-    "AWS_ACCESS_KEY_ID": "testing",
-    "AWS_SECRET_ACCESS_KEY": "testing",
+    **dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "testing"),
     "AWS_DEFAULT_REGION": "us-east-1",
     "SSRF_PROTECTION_ENABLED": "false",  # or Label Studio refuses an object store on loopback
 }
