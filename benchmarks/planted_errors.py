@@ -63,9 +63,7 @@ def planted_labels(folder: Path) -> Planted:
     tables = Tables(root=str(store))
     if not (store / "tables" / "training_dataset.parquet").exists():
         prepare_racks(folder / "racks", split_seed=0)
-    raw, clean = (
-        {day: frame for day, frame in tables.each_day(name, SCHEMAS[name])} for name in ("raw_photos", "clean_photos")
-    )
+    raw, clean = (dict(tables.each_day(name, SCHEMAS[name])) for name in ("raw_photos", "clean_photos"))
     photos = photos_of_visits(raw, clean).filter("usable")
     annotations = tables.read("annotations", SCHEMAS["annotations"]).join(photos, on="photo_id", how="semi")
     classes = tables.read("equipment_classes", SCHEMAS["equipment_classes"])

@@ -1,9 +1,9 @@
 """Which labels may be mistakes: objects that nobody labelled, labels of another class, boxes that sit badly.
 
 The scores are those of ObjectLab (Tkachenko, Thyagarajan, Mueller: Automated Diagnosis of Mislabeled Images in Object
-Detection Data, ICML workshop DMLR 2023, arXiv:2309.00832), with the predictions' confidence as a weight in the place of
-its fixed cut-offs; docs/decisions.md has both measured. Predictions are best made by a model that was not trained on the
-photos. Which photos a person should see for it is for `review_queue`.
+Detection Data, ICML workshop DMLR 2023, arXiv:2309.00832), with the predictions' confidence as a weight in the place
+of its fixed cut-offs; docs/decisions.md has both measured. Predictions are best made by a model that was not trained on
+the photos. Which photos a person should see for it is for `review_queue`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ from mlops_assets.boxes import BOX_COLUMNS
 from mlops_assets.monitoring.schema import LABEL_ERRORS
 
 OVERLAP_WEIGHT = 0.9
-"""ObjectLab's α: what overlap counts in the similarity of two boxes; the rest is nearness of their centres."""
+"""ObjectLab's alpha: what overlap counts in the similarity of two boxes; the rest is nearness of their centres."""
 
 _Array = npt.NDArray[np.float64]
 
@@ -42,13 +42,13 @@ def find_label_errors(labels: pl.DataFrame, predictions: pl.DataFrame, names: Ma
 
     Quality is 1 minus the suspicion that:
 
-    - a prediction p was overlooked: confidence(p) · (1 − its largest similarity to a label of any class);
-    - a label l was swapped: the largest confidence · similarity of a prediction of another class, times 1 − the same of
+    - a prediction p was overlooked: confidence(p) · (1 - its largest similarity to a label of any class);
+    - a label l was swapped: the largest confidence · similarity of a prediction of another class, times 1 - the same of
       one of its own class;
-    - a label l is badly located: confidence(p) · (1 − similarity) of the most similar prediction p of its class that
+    - a label l is badly located: confidence(p) · (1 - similarity) of the most similar prediction p of its class that
       overlaps it and is not more similar to another label.
 
-    Similarity of two boxes is 0.9 · IoU + 0.1 · exp(−distance of the centres ÷ diagonal of the label's box).
+    Similarity of two boxes is 0.9 · IoU + 0.1 · exp(-distance of the centres / diagonal of the label's box).
 
     Args:
         labels: photo_id, class_id, box and class_map_version; a photo labelled as empty has one row with null class.
@@ -93,12 +93,12 @@ def _named(errors: pl.DataFrame, names: Mapping[int, str]) -> pl.DataFrame:
 
 def _photo_rows(labels: _Boxes, found: _Boxes) -> Iterator[dict[str, Any]]:
     overlap, similar = _similarity(labels.boxes, found.boxes)
-    yield from _overlooked(labels, found, overlap, similar)
+    yield from _overlooked(found, overlap, similar)
     yield from _swapped(labels, found, overlap, similar)
     yield from _badly_located(labels, found, overlap, similar)
 
 
-def _overlooked(labels: _Boxes, found: _Boxes, overlap: _Array, similar: _Array) -> Iterator[dict[str, Any]]:
+def _overlooked(found: _Boxes, overlap: _Array, similar: _Array) -> Iterator[dict[str, Any]]:
     nearest = similar.max(axis=0, initial=0.0)
     suspicion = found.confidence * (1.0 - nearest)
     for i in np.flatnonzero(suspicion > 0):
@@ -119,7 +119,7 @@ def _swapped(labels: _Boxes, found: _Boxes, overlap: _Array, similar: _Array) ->
     own = np.where(same, weight, 0.0).max(axis=1, initial=0.0)
     suspicion = other.max(axis=1, initial=0.0) * (1.0 - own)
     for i in np.flatnonzero(suspicion > 0):
-        yield _of_label("swapped", labels, found, i, int(other[i].argmax()), float(suspicion[i]), overlap)
+        yield _of_label("swapped", labels, found, int(i), int(other[i].argmax()), float(suspicion[i]), overlap)
 
 
 def _badly_located(labels: _Boxes, found: _Boxes, overlap: _Array, similar: _Array) -> Iterator[dict[str, Any]]:
@@ -132,7 +132,7 @@ def _badly_located(labels: _Boxes, found: _Boxes, overlap: _Array, similar: _Arr
     for i in np.flatnonzero(usable.max(axis=1) >= 0):
         suspicion = float(found.confidence[best[i]] * (1.0 - similar[i, best[i]]))
         if suspicion > 0:
-            yield _of_label("badly_located", labels, found, i, int(best[i]), suspicion, overlap)
+            yield _of_label("badly_located", labels, found, int(i), int(best[i]), suspicion, overlap)
 
 
 def _of_label(

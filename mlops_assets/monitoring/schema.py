@@ -18,9 +18,7 @@ REVIEW_KINDS = (
 )
 """Why a photo is in the queue, in the order in which reasons take turns; see `use_case.ReviewShares`."""
 
-SUGGESTED_BOX = pl.Struct(
-    {"class_id": pl.Int32(), "class_name": pl.String(), "confidence": pl.Float64(), **BOX_SCHEMA}
-)
+SUGGESTED_BOX = pl.Struct({"class_id": pl.Int32(), "class_name": pl.String(), "confidence": pl.Float64(), **BOX_SCHEMA})
 
 REVIEW_QUEUE = pl.Schema(
     {

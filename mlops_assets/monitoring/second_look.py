@@ -1,4 +1,4 @@
-"""Reasons to look again at a photo that is labelled: classes that came later, annotators who differ, likely mistakes."""
+"""Reasons to look at a labelled photo again: classes that came later, annotators who differ, likely mistakes."""
 
 import polars as pl
 
@@ -66,7 +66,7 @@ def label_error(errors: pl.DataFrame, min_suspicion: float) -> pl.DataFrame:
 
     Args:
         errors: LABEL_ERRORS.
-        min_suspicion: 1 − quality from which a mistake is worth a look.
+        min_suspicion: 1 - quality from which a mistake is worth a look.
     """
     row = {
         "overlooked": pl.format(

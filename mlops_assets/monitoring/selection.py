@@ -1,9 +1,10 @@
 """From reasons to a queue: which photos are offered, in which order, so that a day's labelling is worth most.
 
-Reasons take turns in the order of REVIEW_KINDS, photos to label again first, each up to its share of the budget; what is
-left of the budget goes to the photos with the most reason of any kind. Each turn takes the photo of the largest score
-after it was lowered for what is already chosen of its visit and enclosure (greedy selection with diminishing returns, as
-in maximal marginal relevance: Carbonell and Goldstein, SIGIR 1998). Shots that are nearly the same count as one photo.
+Reasons take turns in the order of REVIEW_KINDS, photos to label again first, each up to its share of the budget; what
+is left of the budget goes to the photos with the most reason of any kind. Each turn takes the photo of the largest
+score after it was lowered for what is already chosen of its visit and enclosure (greedy selection with diminishing
+returns, as in maximal marginal relevance: Carbonell and Goldstein, SIGIR 1998). Shots that are nearly the same count as
+one.
 """
 
 from collections.abc import Iterator, Mapping
@@ -64,8 +65,8 @@ def select(candidates: pl.DataFrame, budget: int, shares: Mapping[str, float]) -
     picks: list[tuple[int, str]] = []
     for kind, row in _turns(state, quotas, budget):
         picks.append((row, kind))
-    while len(picks) < budget and (row := state.take_best(state.together)) is not None:
-        picks.append((row, str(state.kind[row])))
+    while len(picks) < budget and (best := state.take_best(state.together)) is not None:
+        picks.append((best, str(state.kind[best])))
     return _chosen(ordered, picks)
 
 

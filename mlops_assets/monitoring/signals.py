@@ -1,7 +1,7 @@
 """Reasons to label a photo that nobody labelled yet, each with a score and in words.
 
-Every function gives SIGNALS of the photos of one day; which of them are offered is for `selection`. Reasons to look again
-at labelled photos stand in `second_look`.
+Every function gives SIGNALS of the photos of one day; which of them are offered is for `selection`. Reasons to look
+at labelled photos again stand in `second_look`.
 """
 
 from collections.abc import Mapping
@@ -99,8 +99,8 @@ def rare_class(found: pl.DataFrame, classes: pl.DataFrame, shown: pl.DataFrame, 
     )
 
 
-def test_enclosure(found: pl.DataFrame, untested: set[int], splits: pl.DataFrame) -> pl.DataFrame:
-    """Photos that may show a class without a test box, in an enclosure that can still become a test enclosure, or is one.
+def first_test_boxes(found: pl.DataFrame, untested: set[int], splits: pl.DataFrame) -> pl.DataFrame:
+    """Photos that may show a class without a test box, in an enclosure that is for testing or has no split yet.
 
     Args:
         found: photo_id, enclosure_id, class_id, class_name, confidence, threshold.
@@ -120,9 +120,6 @@ def test_enclosure(found: pl.DataFrame, untested: set[int], splits: pl.DataFrame
         ),
         "test_enclosure",
     )
-
-
-test_enclosure.__test__ = False  # type: ignore[attr-defined]  # pytest would take it for a test where it is imported
 
 
 def unknown_equipment(objects: pl.DataFrame) -> pl.DataFrame:
@@ -172,7 +169,7 @@ def usual_measures(training_photos: pl.DataFrame) -> dict[str, tuple[float, floa
 
 
 def drift(photos: pl.DataFrame, usual: Mapping[str, tuple[float, float]]) -> pl.DataFrame:
-    """Photos outside the usual range of a measure; the score is d ÷ (1 + d), d the distance in widths of the range.
+    """Photos outside the usual range of a measure; the score is d / (1 + d), d the distance in widths of the range.
 
     Args:
         photos: photo_id and the columns of MEASURES.
@@ -193,8 +190,10 @@ def drift(photos: pl.DataFrame, usual: Mapping[str, tuple[float, float]]) -> pl.
             .filter(pl.col("score") > 0)
             .pipe(as_signals, "drift")
         )
-    return pl.concat(frames).sort("photo_id", "score", "words", descending=[False, True, False]).unique(
-        "photo_id", keep="first", maintain_order=True
+    return (
+        pl.concat(frames)
+        .sort("photo_id", "score", "words", descending=[False, True, False])
+        .unique("photo_id", keep="first", maintain_order=True)
     )
 
 
@@ -218,7 +217,7 @@ def _reached() -> pl.Expr:
 
 
 def _times(count: pl.Expr, name: pl.Expr) -> pl.Expr:
-    return pl.when(count > 1).then(pl.format("{} × {}", count, name)).otherwise(name)
+    return pl.when(count > 1).then(pl.format("{} x {}", count, name)).otherwise(name)
 
 
 def _figure(value: pl.Expr) -> pl.Expr:
