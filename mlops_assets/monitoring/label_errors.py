@@ -20,6 +20,9 @@ from mlops_assets.monitoring.schema import LABEL_ERRORS
 OVERLAP_WEIGHT = 0.9
 """ObjectLab's alpha: what overlap counts in the similarity of two boxes; the rest is nearness of their centres."""
 
+_NONE = 1e-6
+"""Suspicion that is rounding and no more."""
+
 _Array = npt.NDArray[np.float64]
 
 
@@ -101,7 +104,7 @@ def _photo_rows(labels: _Boxes, found: _Boxes) -> Iterator[dict[str, Any]]:
 def _overlooked(found: _Boxes, overlap: _Array, similar: _Array) -> Iterator[dict[str, Any]]:
     nearest = similar.max(axis=0, initial=0.0)
     suspicion = found.confidence * (1.0 - nearest)
-    for i in np.flatnonzero(suspicion > 0):
+    for i in np.flatnonzero(suspicion > _NONE):
         yield {
             "kind": "overlooked",
             "quality": 1.0 - float(suspicion[i]),
@@ -118,7 +121,7 @@ def _swapped(labels: _Boxes, found: _Boxes, overlap: _Array, similar: _Array) ->
     other = np.where(same, 0.0, weight)
     own = np.where(same, weight, 0.0).max(axis=1, initial=0.0)
     suspicion = other.max(axis=1, initial=0.0) * (1.0 - own)
-    for i in np.flatnonzero(suspicion > 0):
+    for i in np.flatnonzero(suspicion > _NONE):
         yield _of_label("swapped", labels, found, int(i), int(other[i].argmax()), float(suspicion[i]), overlap)
 
 
@@ -131,7 +134,7 @@ def _badly_located(labels: _Boxes, found: _Boxes, overlap: _Array, similar: _Arr
     best = usable.argmax(axis=1)
     for i in np.flatnonzero(usable.max(axis=1) >= 0):
         suspicion = float(found.confidence[best[i]] * (1.0 - similar[i, best[i]]))
-        if suspicion > 0:
+        if suspicion > _NONE:
             yield _of_label("badly_located", labels, found, int(i), int(best[i]), suspicion, overlap)
 
 
