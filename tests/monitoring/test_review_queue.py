@@ -9,8 +9,7 @@ import pytest
 from small_store import LABELLED_AT, SmallStore, detection, label, photo, photo_id
 
 from mlops_assets.catalog.schema import DETECTIONS
-from mlops_assets.detector.schema import CHAMPION_DETECTOR
-from mlops_assets.monitoring.disagreement import Refused, latest_refused
+from mlops_assets.monitoring.disagreement import Refused
 from mlops_assets.monitoring.review_queue import CONFLICTS, UNKNOWN_OBJECTS, Queue, build_queue, load_known
 from mlops_assets.monitoring.schema import REVIEW_HISTORY, REVIEW_QUEUE
 from mlops_assets.use_case import InventoryRules, ReviewRules
@@ -197,13 +196,6 @@ def test_photos_on_which_a_refused_candidate_differs_are_offered(store: SmallSto
     words = "the champion counts 1 x splitter, the refused version 7 1 x router"
     assert words in reasons[photo_id("differ")]
     assert words not in reasons[photo_id("agreed")]
-
-
-def test_no_candidate_disagrees_where_the_last_one_serves(store: SmallStore) -> None:
-    store.champion()
-    decisions = store.tables.read("champion_detector", CHAMPION_DETECTOR)
-    assert latest_refused(decisions, None, Path(), bytes, 1) is None  # type: ignore[arg-type]
-    assert latest_refused(decisions.clear(), None, Path(), bytes, 1) is None  # type: ignore[arg-type]
 
 
 def test_what_may_not_be_offered_is_not(store: SmallStore) -> None:
