@@ -30,7 +30,7 @@ SHIFT = (0.2, 0.4)
 """How far a box is moved, in its own width and its own height; the overlap that remains is 0.22 to 0.47."""
 
 FOLDS, VAL_ENCLOSURES = 4, 2
-MINUTES = 6.5
+MINUTES = 4.0
 CONFIDENCE = 0.05
 """As `catalog.detecting.MIN_CONFIDENCE`: what production keeps of every photo."""
 

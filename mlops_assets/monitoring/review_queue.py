@@ -163,7 +163,7 @@ def build_queue(
     again = _second_looks(known)
     unknown = False
     for day in _days(tables, known):
-        unknown |= day.unknown.height > 0
+        unknown |= day.unknown["score"].count() > 0
         pool.add(_reasons(day, known, rules, inventory), day.fresh)
         suspected = find_label_errors(
             known.annotations.join(day.labelled, on="photo_id", how="semi"), day.found, known.names
@@ -175,7 +175,7 @@ def build_queue(
         _add_disagreement(tables, pool, known, refused, rules)
     chosen = select(pool.candidates(), rules.budget, rules.shares.model_dump())
     rows = _queue_rows(tables, chosen, known, inventory, today)
-    without = () if unknown else ("unknown equipment: no table says where it may be",)
+    without = () if unknown else ("unknown equipment: no table of the champion's says where it may be",)
     return Queue(
         rows=rows,
         label_errors=pl.concat(errors).sort("quality", "photo_id"),
@@ -260,7 +260,7 @@ def _reasons(day: _Day, known: Known, rules: ReviewRules, inventory: InventoryRu
             signals.uncertain(found),
             signals.rare_class(found, known.classes, known.shown, rules),
             signals.first_test_boxes(found, known.untested, known.splits),
-            signals.unknown_equipment(day.unknown),
+            signals.unknown_equipment(day.unknown, rules.min_unknown_score),
             signals.drift(day.fresh, known.usual),
             signals.unlabelled_enclosure(day.fresh, known.labelled.select("enclosure_id").unique()),
         ]

@@ -51,10 +51,11 @@ def label_conflict(conflicts: pl.DataFrame) -> pl.DataFrame:
     """Photos on which annotators differ.
 
     Args:
-        conflicts: photo_id, agreement (0 to 1) and conflict in words.
+        conflicts: photo_id, agreement (0 to 1) and conflict in words, null where they agree.
     """
     return (
-        conflicts.with_columns(score=1 - pl.col("agreement").fill_null(0).clip(0, 1), words="conflict")
+        conflicts.drop_nulls("conflict")
+        .with_columns(score=1 - pl.col("agreement").fill_null(0).clip(0, 1), words="conflict")
         .sort("photo_id", "score", "words", descending=[False, True, False])
         .unique("photo_id", keep="first", maintain_order=True)
         .pipe(as_signals, "label_conflict")

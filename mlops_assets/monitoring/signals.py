@@ -122,17 +122,20 @@ def first_test_boxes(found: pl.DataFrame, untested: set[int], splits: pl.DataFra
     )
 
 
-def unknown_equipment(objects: pl.DataFrame) -> pl.DataFrame:
+def unknown_equipment(objects: pl.DataFrame, min_score: float) -> pl.DataFrame:
     """Photos with something that looks like equipment and is of no known class.
 
     Args:
-        objects: photo_id, box and score, the likelier the higher, 0 to 1.
+        objects: UNKNOWN_EQUIPMENT: photo_id, box and score from 0 without an upper end, null where there is none; 1 is
+            as strange as few of the known objects are.
+        min_score: From which a photo is worth a look.
     """
-    best = objects.sort("photo_id", "score", *BOX_COLUMNS, descending=[False, True, *[False] * 4]).unique(
+    likely = objects.filter(pl.col("score") >= min_score).drop_nulls("box_x")
+    best = likely.sort("photo_id", "score", *BOX_COLUMNS, descending=[False, True, *[False] * 4]).unique(
         "photo_id", keep="first", maintain_order=True
     )
     return best.with_columns(
-        score=pl.col("score").clip(0, 1),
+        score=pl.col("score") / (1 + pl.col("score")),
         words=pl.format("something {} looks like equipment of no known class ({})", _place(), _figure(pl.col("score"))),
     ).pipe(as_signals, "unknown_equipment")
 

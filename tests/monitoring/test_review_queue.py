@@ -45,7 +45,7 @@ def test_before_any_label_every_enclosure_is_offered(store: SmallStore) -> None:
     assert queue.rows["enclosure_id"].sort().to_list() == ["CAB-0", "CAB-1", "CAB-2"]
     assert queue.rows["kind"].unique().to_list() == ["unlabelled_enclosure"]
     assert queue.rows["model_version"].unique().to_list() == [None]
-    assert queue.without == ("unknown equipment: no table says where it may be",)
+    assert queue.without == ("unknown equipment: no table of the champion's says where it may be",)
 
 
 def test_an_empty_store_gives_an_empty_queue(store: SmallStore) -> None:
@@ -147,9 +147,9 @@ def test_what_other_tables_know_is_used_once_they_are_there(store: SmallStore) -
     store.champion()
     store.labels(label("quarrel", 0))
     store.day(DAY, [photo("quarrel"), photo("strange")], [detection("quarrel", 0, 0.9)])
-    unknown = pl.DataFrame(
-        [{"photo_id": photo_id("strange"), **detection("strange", 0), "score": 0.83}], schema=UNKNOWN_OBJECTS
-    )
+    seen = [detection("strange", 0) | {"score": 0.83}, detection("quarrel", 0) | {"score": 0.1}]
+    seen.append(detection("nothing", None) | {"score": None})
+    unknown = pl.DataFrame(seen, schema=UNKNOWN_OBJECTS)
     store.tables.write("unknown_equipment", unknown, UNKNOWN_OBJECTS, DAY)
     conflict = {"photo_id": photo_id("quarrel"), "agreement": 0.2, "conflict": "anna and bela differ on 3 boxes"}
     store.tables.write("label_conflicts", pl.DataFrame([conflict], schema=CONFLICTS), CONFLICTS)
