@@ -1,12 +1,15 @@
 """The asset in its definitions: table, checks, what stands beside it, and what a person sees."""
 
 import datetime as dt
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import dagster as dg
 import numpy as np
+import polars as pl
 import pytest
 from path_support import WholePath, checks_run, failed_checks, prepare, why
 from small_store import SmallStore, detection, label, photo, photo_id
@@ -14,6 +17,7 @@ from small_store import SmallStore, detection, label, photo, photo_id
 from mlops_assets.erasure.rows import without
 from mlops_assets.monitoring.schema import LABEL_ERRORS, REVIEW_HISTORY
 from resources.photo_store import PhotoStore
+from resources.settings import PROJECT
 from resources.tables import Tables
 
 ERASED_AT = dt.datetime(2026, 10, 8, tzinfo=dt.UTC)
@@ -71,3 +75,19 @@ def test_an_erased_photo_leaves_the_queue_and_what_stands_beside_it(path: WholeP
     kept = without("review_queue", path.table("review_queue"), {gone: ERASED_AT})
     assert gone not in kept["photo_id"].to_list()
     assert kept.height == 2
+
+
+def test_the_queue_goes_to_a_spreadsheet(path: WholePath) -> None:
+    assert path.materialize("review_queue").success
+    done = subprocess.run(
+        [sys.executable, "-m", "mlops_assets.monitoring", "small"],
+        cwd=PROJECT,
+        env={"PATH": "", "HOME": str(path.settings.home), "MLOPS_HOME": str(path.settings.home)},
+        capture_output=True,
+        check=True,
+    )
+    listed = pl.read_csv(done.stdout)
+    queue = path.table("review_queue")
+    assert listed["photo_id"].to_list() == queue["photo_id"].to_list()
+    assert listed["reason"].to_list() == queue["reason"].to_list()
+    assert all(Path(address).is_file() for address in listed["photo"])
