@@ -181,7 +181,7 @@ class ReviewRules(_Section):
     shares: ReviewShares = ReviewShares()
     enough_boxes: int = Field(50, ge=1, description="labelled boxes from which a class is rare no more")
     enough_enclosures: int = Field(8, ge=1, description="labelled enclosures from which a class is rare no more")
-    min_label_suspicion: Fraction = Field(0.5, description="from which a label is offered as likely wrong")
+    min_label_suspicion: Fraction = Field(0.4, description="from which a label is offered as likely wrong")
     min_unknown_score: float = Field(0.5, ge=0, description="of equipment of no known class, from which it is offered")
     disagreement_photos: int = Field(100, ge=0, description="photos that a refused candidate looks at")
 
