@@ -59,7 +59,7 @@ def uncertain(found: pl.DataFrame) -> pl.DataFrame:
         .group_by("photo_id", maintain_order=True)
         .agg(
             (1 - pl.col("miss").product()).alias("score"),
-            pl.col("words").head(_CLASSES_IN_WORDS).str.join(" and "),
+            pl.col("words").head(_CLASSES_IN_WORDS).str.join(", and "),
         )
         .pipe(as_signals, "uncertain")
     )
