@@ -109,6 +109,18 @@ def test_schedule_and_sensors_run_from_the_start(loaded: dg.Definitions) -> None
     assert {sensor.default_status for sensor in repository.sensor_defs} == {dg.DefaultSensorStatus.RUNNING}
 
 
+def test_the_review_queue_has_runs_of_its_own(loaded: dg.Definitions) -> None:
+    """A queue that fails, or takes long, is none of the catalogue's business."""
+    repository = loaded.get_repository_def()
+    graph = loaded.resolve_asset_graph()
+    followed = {
+        sensor.name: {key.path[-1] for key in sensor.asset_selection.resolve(graph)}
+        for sensor in repository.sensor_defs
+        if isinstance(sensor, dg.AutomationConditionSensorDefinition) and sensor.asset_selection
+    }
+    assert followed == {"review": {"review_queue"}, "lineage": ASSETS - {"review_queue"}}
+
+
 def test_two_use_cases_live_in_one_process(tmp_path: Path) -> None:
     other = CASE.model_copy(update={"name": "other"})
     settings = Settings(home=tmp_path)
