@@ -2,11 +2,11 @@
 
 The scores are those of ObjectLab (Tkachenko, Thyagarajan, Mueller: Automated Diagnosis of Mislabeled Images in Object
 Detection Data, ICML workshop DMLR 2023, arXiv:2309.00832), with the predictions' confidence as a weight in the place
-of its fixed cut-offs; docs/decisions.md has both measured. Predictions are best made by a model that was not trained on
-the photos. Which photos a person should see for it is for `review_queue`.
+of its fixed cut-offs; docs/decisions.md lists what else differs, and has both measured. Which photos a person should
+see for it is for `review_queue`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +40,9 @@ class _Boxes:
         return cls(frame["class_id"].to_numpy().astype(np.int64), frame.select(BOX_COLUMNS).to_numpy(), confidence)
 
 
-def find_label_errors(labels: pl.DataFrame, predictions: pl.DataFrame, names: Mapping[int, str]) -> pl.DataFrame:
+def find_label_errors(
+    labels: pl.DataFrame, predictions: pl.DataFrame, names: Mapping[int, str], knows: Collection[int] | None = None
+) -> pl.DataFrame:
     """Score every label, and every prediction that may be an object without one.
 
     Quality is 1 minus the suspicion that:
@@ -58,6 +60,8 @@ def find_label_errors(labels: pl.DataFrame, predictions: pl.DataFrame, names: Ma
         predictions: photo_id, class_id, confidence, box and model_version; null class where nothing was found. Those
             of photos without labels, and of classes that were not looked for, are left out.
         names: Of classes, for people; a class that is not among them is called by its id.
+        knows: Classes that the model was taught; a label of any other class cannot be judged by what it finds, and only
+            says that something is there. All where None.
 
     Returns:
         LABEL_ERRORS, likeliest mistakes first: an overlooked row a prediction, a swapped row a label, a badly located
@@ -79,7 +83,7 @@ def find_label_errors(labels: pl.DataFrame, predictions: pl.DataFrame, names: Ma
         labelled = _Boxes.of(by_photo.get(photo_id, boxes.clear()))
         rows += [
             {"photo_id": photo_id, "model_version": model_version, **row}
-            for row in _photo_rows(labelled, _Boxes.of(group))
+            for row in _photo_rows(labelled, _Boxes.of(group), knows)
         ]
     return _named(pl.DataFrame(rows, schema=LABEL_ERRORS), names)
 
@@ -94,10 +98,11 @@ def _named(errors: pl.DataFrame, names: Mapping[int, str]) -> pl.DataFrame:
     ).sort("quality", "photo_id", "kind", *BOX_COLUMNS)
 
 
-def _photo_rows(labels: _Boxes, found: _Boxes) -> Iterator[dict[str, Any]]:
+def _photo_rows(labels: _Boxes, found: _Boxes, knows: Collection[int] | None) -> Iterator[dict[str, Any]]:
     overlap, similar = _similarity(labels.boxes, found.boxes)
     yield from _overlooked(found, overlap, similar)
-    yield from _swapped(labels, found, overlap, similar)
+    judged = np.isin(labels.class_id, sorted(knows)) if knows is not None else np.full(labels.class_id.shape, True)
+    yield from _swapped(labels, found, overlap, similar * judged[:, None])
     yield from _badly_located(labels, found, overlap, similar)
 
 

@@ -50,7 +50,7 @@ class Known:
 
     Attributes:
         champion: What serves, if anything does.
-        annotations: ANNOTATIONS.
+        annotations: ANNOTATIONS, labels of merged classes as those of the class that they became.
         classes: EQUIPMENT_CLASSES.
         splits: SPLIT_ASSIGNMENTS.
         dataset: TRAINING_DATASET.
@@ -103,11 +103,12 @@ class Known:
 
 def load_known(tables: "Tables") -> Known:
     """Read what does not depend on the day; what is not there yet is empty."""
-    annotations = tables.read("annotations", ANNOTATIONS)
+    classes = tables.read("equipment_classes", EQUIPMENT_CLASSES)
+    annotations = _merged(tables.read("annotations", ANNOTATIONS), classes)
     return Known(
         champion=latest_champion(tables),
         annotations=annotations,
-        classes=tables.read("equipment_classes", EQUIPMENT_CLASSES),
+        classes=classes,
         splits=tables.read("split_assignments", SPLIT_ASSIGNMENTS),
         dataset=tables.read("training_dataset", TRAINING_DATASET),
         labelled=labelled_photos(tables, annotations),
@@ -115,6 +116,14 @@ def load_known(tables: "Tables") -> Known:
         conflicts=tables.read("label_conflicts", CONFLICTS),
         previous=tables.read("review_queue", REVIEW_QUEUE),
     )
+
+
+def _merged(annotations: pl.DataFrame, classes: pl.DataFrame) -> pl.DataFrame:
+    """Labels of a class that was merged into another one as labels of that one."""
+    into = dict(classes.filter(pl.col("status") == "merged").select("class_id", "merged_into").drop_nulls().iter_rows())
+    for _ in range(len(into)):  # a class may have been merged into one that was merged later
+        into = {class_id: into.get(target, target) for class_id, target in into.items()}
+    return annotations.with_columns(pl.col("class_id").replace(into))
 
 
 @dataclass(frozen=True)
@@ -166,7 +175,10 @@ def build_queue(
         unknown |= day.unknown["score"].count() > 0
         pool.add(_reasons(day, known, rules, inventory), day.fresh)
         suspected = find_label_errors(
-            known.annotations.join(day.labelled, on="photo_id", how="semi"), day.found, known.names
+            known.annotations.join(day.labelled, on="photo_id", how="semi"),
+            day.found,
+            known.names,
+            known.champion.class_map if known.champion else (),
         ).filter(pl.col("quality") <= 1 - rules.min_label_suspicion)
         errors.append(suspected)
         doubts = pl.concat([second_look.label_error(suspected, rules.min_label_suspicion), again])

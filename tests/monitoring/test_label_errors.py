@@ -89,6 +89,12 @@ def test_classes_that_were_not_looked_for_are_no_mistakes() -> None:
     assert errors.is_empty()
 
 
+def test_a_label_of_a_class_that_the_model_never_learnt_is_not_doubted() -> None:
+    found = predictions((1, 0.9, box(0.2, 0.2)))
+    assert find_label_errors(labels((0, box(0.2, 0.2))), found, NAMES, knows=[1]).is_empty()
+    assert not find_label_errors(labels((0, box(0.2, 0.2))), found, NAMES, knows=[0, 1]).is_empty()
+
+
 def test_photos_without_labels_are_left_out() -> None:
     other = predictions((1, 0.9, box(0.7, 0.7))).with_columns(photo_id=pl.lit("other"))
     assert find_label_errors(labels((0, box(0.2, 0.2))), other, NAMES).is_empty()

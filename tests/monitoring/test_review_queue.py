@@ -9,6 +9,7 @@ import pytest
 from small_store import LABELLED_AT, SmallStore, detection, label, photo, photo_id
 
 from mlops_assets.catalog.schema import DETECTIONS
+from mlops_assets.labels.schema import EQUIPMENT_CLASSES
 from mlops_assets.monitoring.disagreement import Refused
 from mlops_assets.monitoring.review_queue import CONFLICTS, UNKNOWN_OBJECTS, Queue, build_queue, load_known
 from mlops_assets.monitoring.schema import REVIEW_HISTORY, REVIEW_QUEUE
@@ -140,6 +141,24 @@ def test_likely_mistakes_are_offered_until_somebody_has_looked(store: SmallStore
         label("swapped", 0, annotated_at=LABELLED_AT + dt.timedelta(days=1)), label("missing", 1), label("right", 1)
     )
     assert set(rows(queue_of(store))) == {photo_id("missing")}
+
+
+def test_labels_of_a_merged_class_are_those_of_the_other(store: SmallStore) -> None:
+    store.classes()
+    classes = store.tables.read("equipment_classes", EQUIPMENT_CLASSES)
+    merged = pl.when(pl.col("class_id") == 2)
+    store.tables.write(
+        "equipment_classes",
+        classes.with_columns(
+            status=merged.then(pl.lit("merged")).otherwise("status"),
+            merged_into=merged.then(pl.lit(1, pl.Int32)).otherwise("merged_into"),
+        ),
+        EQUIPMENT_CLASSES,
+    )
+    store.champion()
+    store.labels(label("old name", 2))
+    store.day(DAY, [photo("old name")], [detection("old name", 1, 0.9)])
+    assert queue_of(store).rows.is_empty()
 
 
 def test_what_other_tables_know_is_used_once_they_are_there(store: SmallStore) -> None:
