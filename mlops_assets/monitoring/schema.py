@@ -8,14 +8,15 @@ REVIEW_KINDS = (
     "relabel",
     "label_conflict",
     "label_error",
-    "unknown_equipment",
-    "rare_class",
     "test_enclosure",
+    "rare_class",
+    "unknown_equipment",
     "uncertain",
     "disagreement",
     "drift",
+    "unlabelled_enclosure",
 )
-"""Why a photo is in the queue; a photo with several reasons has the one that weighs most, and all of them in words."""
+"""Why a photo is in the queue, in the order in which reasons take turns; see `use_case.ReviewShares`."""
 
 SUGGESTED_BOX = pl.Struct({"class_id": pl.Int32(), "class_name": pl.String(), "confidence": pl.Float64(), **BOX_SCHEMA})
 
@@ -34,8 +35,9 @@ REVIEW_QUEUE = pl.Schema(
 )
 """One row a photo that should be labelled next, rank from 1; kind is one of REVIEW_KINDS, reason is for people.
 
-suggested_boxes are what the champion finds, to start from; empty where it finds nothing. model_version is null while no
-champion serves.
+suggested_boxes are for the annotator to start from: the labels that there are, with confidence 1, and what the champion
+finds beside them; empty where there is neither. queued_on is the day since which the photo is in the queue without
+break. model_version is null while no champion serves.
 """
 
 LABEL_ERROR_KINDS = ("overlooked", "swapped", "badly_located")
@@ -59,3 +61,6 @@ LABEL_ERRORS = pl.Schema(
 
 class_id and box are the label's, but of an overlooked object the box is the prediction's and class_id is null.
 """
+
+REVIEW_HISTORY = pl.Schema({"photo_id": pl.String(), "kind": pl.String(), "annotated_at": pl.Datetime("us", "UTC")})
+"""One row a labelled photo that was offered as a suspected mistake, with the time of the labelling that was doubted."""
