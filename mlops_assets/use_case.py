@@ -106,6 +106,17 @@ class NewClassRules(_Section):
     growth_step: int = Field(20, ge=1, description="boxes by which a class must grow before it is asked for again")
 
 
+class LabelRules(_Section):
+    """How label files are read."""
+
+    outside_tolerance: Fraction = Field(
+        0.02, description="share of the photo by which a box may reach outside; it is clipped, others are quarantined"
+    )
+    yolo_class_names: tuple[str, ...] = Field(
+        (), description="class names by index for YOLO labels that come without classes.txt, *.names or data.yaml"
+    )
+
+
 class SplitRules(_Section):
     """Shares of enclosures; the rest is for training."""
 
@@ -180,6 +191,7 @@ class UseCase(_Section):
     intake: IntakeRules = IntakeRules()
     quality: QualityRules = QualityRules()
     new_class: NewClassRules = NewClassRules()
+    labels: LabelRules = LabelRules()
     split: SplitRules = SplitRules()
     training: TrainingRules = TrainingRules()
     promotion: PromotionRules = PromotionRules()

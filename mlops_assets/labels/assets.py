@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 
 from mlops_assets.compute import CPU_LIGHT, RETRY
-from mlops_assets.labels.schema import ANNOTATIONS, EQUIPMENT_CLASSES, LABEL_QUARANTINE
+from mlops_assets.labels.schema import ANNOTATIONS, EQUIPMENT_CLASSES, LABEL_CONFLICTS, LABEL_QUARANTINE, PARSED_LABELS
 from mlops_assets.metadata import counts, preview
 from mlops_assets.use_case import UseCase
 from resources.label_drop import LabelDrop
@@ -31,18 +31,27 @@ def annotations(
 ) -> pl.DataFrame:
     """Every labelled box, the latest labelling of each photo; what cannot be used is quarantined with its reason."""
     from mlops_assets.labels.importing import import_labels
+    from mlops_assets.labels.items import ReadRules
+    from mlops_assets.labels.orientation import stored_orientations
     from mlops_assets.photos.lookup import landed_photos
 
+    photos = landed_photos(raw_photos)
     imported = import_labels(
         label_drop.path(),
-        photos=landed_photos(raw_photos),
+        photos=photos,
         previous=tables.read("annotations", ANNOTATIONS),
         known_classes=tables.read("equipment_classes", EQUIPMENT_CLASSES),
         declared=use_case.classes,
         now=dt.datetime.now(dt.UTC),
         erased_names=photo_store.tombstones().names(),
+        rules=ReadRules(**use_case.labels.model_dump()),
+        parsed_before=tables.read("parsed_labels", PARSED_LABELS),
+        orientations=stored_orientations(photos, photo_store.read_original),
     )
     address = tables.write("label_quarantine", imported.quarantine, LABEL_QUARANTINE)
+    tables.write("label_conflicts", imported.conflicts, LABEL_CONFLICTS)
+    if imported.parsed is not None:
+        tables.write("parsed_labels", imported.parsed, PARSED_LABELS)
     context.add_output_metadata(
         {
             **imported.summary,
@@ -50,6 +59,9 @@ def annotations(
             "quarantined": imported.quarantine.height,
             "quarantine": preview(imported.quarantine, rows=50),
             "quarantine_table": dg.MetadataValue.path(address),
+            "left_out": imported.left_out,
+            "drawn_as": imported.drawn_as,
+            "conflicts": preview(imported.conflicts, rows=50),
             "preview": preview(imported.annotations),
         }
     )

@@ -71,19 +71,6 @@ def match_photos(
     )
 
 
-def is_sideways(label_size: tuple[float, float] | None, photo_size: tuple[int, int] | None) -> bool:
-    """Whether labels were drawn on stored pixels while the upright photo lies the other way.
-
-    True if the label's aspect ratio is the inverse of the photo's (within 1 %, for rounding of scaled copies) and not
-    the photo's own. Unknown sizes and square photos say nothing.
-    """
-    if label_size is None or photo_size is None:
-        return False
-    ratio = (label_size[0] / label_size[1]) * (photo_size[1] / photo_size[0])
-    turned = (label_size[0] / label_size[1]) * (photo_size[0] / photo_size[1])
-    return abs(turned - 1) < 0.01 <= abs(ratio - 1)
-
-
 def _parts(column: str) -> pl.Expr:
     path = pl.col(column).str.replace_all("\\", "/", literal=True)
     return path.str.split("/").list.filter(~pl.element().is_in(["", "."])).list.tail(3)

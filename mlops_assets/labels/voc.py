@@ -10,15 +10,16 @@ from xml.etree.ElementTree import Element  # only the type; defusedxml parses
 from mlops_assets.labels.items import (
     Box,
     BoxError,
+    LabelError,
     LabelledPhoto,
-    LabelProblem,
+    LeftShapeError,
     ParsedLabels,
+    ReadRules,
     class_name,
     number,
     photo_size,
-    read_boxes,
-    relative_box,
 )
+from mlops_assets.labels.shapes import relative_box
 from mlops_assets.labels.xml_text import text_of
 
 
@@ -32,22 +33,30 @@ def is_voc(root: Element) -> bool:
     )
 
 
-def parse_voc(source: str, root: Element) -> ParsedLabels:
+def parse_voc(source: str, root: Element, rules: ReadRules) -> ParsedLabels:
     """Read one photo; a file without objects says that the photo was labelled as empty.
 
-    Raises:
-        LabelError: No image size although there are boxes.
+    Parts of an object, such as a person's head, are left out and counted.
     """
     parsed = ParsedLabels()
     objects = root.findall("object")
     reference = _reference(source, root)
-    size = photo_size(text_of(root, "size/width"), text_of(root, "size/height"), reference) if objects else None
+    try:
+        size = photo_size(text_of(root, "size/width"), text_of(root, "size/height"), reference) if objects else None
+    except LabelError as error:
+        parsed.refuse(source, reference, error, reference)
+        return parsed
+
+    def read(element: Element) -> Box:
+        if size is None:
+            raise BoxError("no image size", "export again with the size of each image")
+        return _box(element, size, rules.outside_tolerance)
+
     elements = [(f"object {position}", element) for position, element in enumerate(objects, 1)]
-    boxes: tuple[Box, ...] = ()
-    problems: list[LabelProblem] = []
-    if size:
-        boxes, problems = read_boxes(source, elements, lambda element: _box(element, size))
-    parsed.add(LabelledPhoto(source, reference, reference, boxes, size=size), problems)
+    parsed.add(LabelledPhoto(source, reference, reference, size=size), elements, read)
+    parts = sum(len(element.findall("part")) for element in objects)
+    if parts:
+        parsed.left["part"] += parts
     return parsed
 
 
@@ -59,9 +68,11 @@ def _reference(source: str, root: Element) -> str:
     return f"{folder}/{file}" if folder and "/" not in file else file
 
 
-def _box(element: Element, size: tuple[float, float]) -> Box:
+def _box(element: Element, size: tuple[float, float], tolerance: float) -> Box:
     bndbox = element.find("bndbox")
     if bndbox is None:
+        if element.find("point") is not None:
+            raise LeftShapeError("key points")
         raise BoxError("an object without bndbox", "draw a box around the object")
     left, top, right, bottom = (number(text_of(bndbox, side), side) for side in ("xmin", "ymin", "xmax", "ymax"))
-    return relative_box(class_name(text_of(element, "name")), (left, top, right, bottom), size)
+    return relative_box(class_name(text_of(element, "name")), (left, top, right, bottom), size, tolerance=tolerance)

@@ -1,7 +1,7 @@
 """YOLO text labels, one file a photo, and the files that name their classes.
 
 A line is `class x_centre y_centre width height`, relative (docs.ultralytics.com/datasets/detect); more coordinates
-are a polygon or oriented box, of which the bounds are taken.
+are the corners of a polygon or oriented box, of which the bounds are taken. Only the stem of the photo's name is known.
 """
 
 from collections.abc import Mapping
@@ -16,14 +16,17 @@ from mlops_assets.labels.items import (
     LabelFormatError,
     LabelledPhoto,
     ParsedLabels,
+    ReadRules,
     class_name,
     number,
-    polygon_bounds,
-    read_boxes,
-    relative_box,
+    points_of,
 )
+from mlops_assets.labels.shapes import polygon_bounds, relative_box, shape_of
 
-NAMES_REMEDY = "put classes.txt, obj.names or data.yaml with the class names beside the labels or in a folder above"
+NAMES_REMEDY = (
+    "put classes.txt, obj.names or data.yaml with the class names beside the labels or in a folder above, or give them "
+    "as labels.yolo_class_names in the use case"
+)
 
 
 def is_names_file(file_name: str) -> bool:
@@ -44,7 +47,10 @@ def read_class_names(file_name: str, content: bytes) -> dict[int, str] | None:
     except UnicodeDecodeError as error:
         raise LabelFormatError(f"{file_name} is no UTF-8 text", remedy) from error
     if not file_name.lower().endswith((".yaml", ".yml")):
-        return {index: line.strip() for index, line in enumerate(text.splitlines()) if line.strip()}
+        try:
+            return {index: class_name(line) for index, line in enumerate(text.splitlines()) if line.strip()}
+        except BoxError as error:
+            raise LabelFormatError(f"{file_name}: {error}", remedy) from error
     try:
         parsed = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
@@ -52,6 +58,9 @@ def read_class_names(file_name: str, content: bytes) -> dict[int, str] | None:
     names = parsed.get("names") if isinstance(parsed, dict) else None
     if names is None:
         return None
+    if parsed.get("kpt_shape"):
+        # A line of a box and key points cannot be told from one of a polygon.
+        raise LabelFormatError(f"{file_name} says that the labels hold key points", "export the boxes without them")
     pairs = (
         names.items() if isinstance(names, dict) else enumerate(names) if isinstance(names, list) else [(None, None)]
     )
@@ -61,13 +70,16 @@ def read_class_names(file_name: str, content: bytes) -> dict[int, str] | None:
         raise LabelFormatError(f"`names` of {file_name}: {error}", remedy) from error
 
 
-def parse_yolo(source: str, content: bytes, names: Mapping[int, str] | LabelFormatError) -> ParsedLabels:
+def parse_yolo(
+    source: str, content: bytes, names: Mapping[int, str] | LabelFormatError, rules: ReadRules
+) -> ParsedLabels:
     """Read one label file; an empty one says that the photo was labelled as empty.
 
     Args:
         source: Path of the file in the label drop; its stem names the photo, its folder may name the enclosure.
         content: The file's bytes.
         names: Class names by index, or why there are none.
+        rules: How to read.
 
     Raises:
         LabelFormatError: Not YOLO text, or without class names.
@@ -75,6 +87,11 @@ def parse_yolo(source: str, content: bytes, names: Mapping[int, str] | LabelForm
     lines = _lines(content)
     if lines and all(line.lower().endswith(IMAGE_SUFFIXES) for _, line in lines):
         return ParsedLabels()  # a list of photos, as train.txt is: part of the format, no labels
+    if lines and all(_is_dota(line) for _, line in lines):
+        raise LabelFormatError(
+            "DOTA labels, which are pixels of a picture whose size they do not give",
+            "export the labels as YOLO oriented boxes",
+        )
     if not all(_is_label(line) for _, line in lines):
         raise LabelFormatError(
             "neither YOLO labels nor another known format", "remove the file, or export the labels in a known format"
@@ -83,12 +100,13 @@ def parse_yolo(source: str, content: bytes, names: Mapping[int, str] | LabelForm
         raise names
     path = PurePosixPath(source)
     reference = "/".join([*path.parent.parts[-2:], path.stem + ".*"])
-    boxes, problems = read_boxes(
-        source, [(f"line {line_no}", line) for line_no, line in lines], lambda line: _box(line, names)
+    parsed = ParsedLabels(class_names=tuple(names[index] for index in sorted(names)))
+    tolerance = rules.outside_tolerance
+    parsed.add(
+        LabelledPhoto(source, path.name, reference),
+        ((f"line {line_no}", line) for line_no, line in lines),
+        lambda line: _box(line, names, tolerance),
     )
-    declared = tuple(names[index] for index in sorted(names))
-    parsed = ParsedLabels()
-    parsed.add(LabelledPhoto(source, path.name, reference, boxes, class_names=declared), problems)
     return parsed
 
 
@@ -108,21 +126,27 @@ def _is_label(line: str) -> bool:
         return False
 
 
-def _box(line: str, names: Mapping[int, str]) -> Box:
+def _is_dota(line: str) -> bool:
+    """x1 y1 … x4 y4 class difficulty."""
+    fields = line.split()
+    return len(fields) == 10 and _is_label(" ".join(fields[:8])) and not _is_label(line)
+
+
+def _box(line: str, names: Mapping[int, str], tolerance: float) -> Box:
     fields = line.split()
     index = _index(fields[0])
     if index not in names:
         raise BoxError(f"class {index} is not among the {len(names)} class names", NAMES_REMEDY)
     values = [number(text, "coordinate") for text in fields[1:]]
-    name = class_name(names[index])
+    name = names[index]
     if len(values) == 4:
         x, y, width, height = values
-        return relative_box(name, (x - width / 2, y - height / 2, x + width / 2, y + height / 2))
+        corners = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+        return relative_box(name, corners, tolerance=tolerance)
     if len(values) == 5:
         raise BoxError("a sixth number, as model output has its confidence", "label by hand, or remove the confidences")
-    if len(values) % 2:
-        raise BoxError(f"a polygon of {len(values)} numbers", "draw the object again")
-    return relative_box(name, polygon_bounds(list(zip(values[::2], values[1::2], strict=True))))
+    points = points_of(values)
+    return relative_box(name, polygon_bounds(points), tolerance=tolerance, drawn_as=shape_of(points))
 
 
 def _index(value: object) -> int:
