@@ -19,8 +19,7 @@ from mlops_assets.labels.yolo import is_names_file
 DropPath = str | os.PathLike[str] | UPath
 """Where a label drop lies: a local folder or an fsspec address such as s3://bucket/labels."""
 
-LOCAL_PROTOCOLS = ("", "file", "local")
-"""Of a drop that is a folder of this machine."""
+_LOCAL_PROTOCOLS = ("", "file", "local")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +34,7 @@ class DropFile:
             entry, which copying tools cannot set back.
         root: The drop.
         relative: Its path in the drop as the file system spells it.
+        local: Its path on this machine; None in an object store.
     """
 
     source: str
@@ -43,6 +43,7 @@ class DropFile:
     etag: str
     root: UPath
     relative: str
+    local: str | None = None
 
     @property
     def entry(self) -> str:
@@ -60,10 +61,10 @@ class DropFile:
         Raises:
             OSError: It cannot be read.
         """
-        if self.root.protocol in LOCAL_PROTOCOLS:  # a path object for each of many files would cost more than reading
-            with open(os.path.join(self.root.path, self.relative), "rb") as file:  # noqa: PTH118, PTH123
-                return file.read()
-        return self.path.read_bytes()
+        if self.local is None:
+            return self.path.read_bytes()
+        with open(self.local, "rb") as file:  # noqa: PTH123 a path object for each of many files costs more than reading
+            return file.read()
 
 
 def list_drop(drop: DropPath) -> list[DropFile]:
@@ -73,7 +74,7 @@ def list_drop(drop: DropPath) -> list[DropFile]:
     is an empty drop, since object stores know no empty folders. Linked folders are not followed.
     """
     root = UPath(drop).absolute()
-    listing = _list_local if root.protocol in LOCAL_PROTOCOLS else _list_remote
+    listing = _list_local if root.protocol in _LOCAL_PROTOCOLS else _list_remote
     by_entry = {
         entry: list(group) for entry, group in groupby(sorted(listing(root), key=_place), key=lambda f: f.entry)
     }
@@ -119,7 +120,9 @@ def _list_local(root: UPath, folder: str = "") -> Iterator[DropFile]:
             except OSError:  # a dangling or circular link: listed as the link itself, refused when read
                 status = entry.stat(follow_symlinks=False)
             modified_at = dt.datetime.fromtimestamp(status.st_mtime, tz=dt.UTC)
-            yield DropFile(_printable(relative), modified_at, status.st_size, f"{status.st_ctime_ns:x}", root, relative)
+            yield DropFile(
+                _printable(relative), modified_at, status.st_size, f"{status.st_ctime_ns:x}", root, relative, entry.path
+            )
 
 
 def _list_remote(root: UPath) -> Iterator[DropFile]:

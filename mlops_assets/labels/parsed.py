@@ -114,7 +114,7 @@ class Collector:
 
     def __init__(self) -> None:
         self._files: list[tuple[object, ...]] = []
-        self._names: dict[str, tuple[str, ...]] = {}
+        self._names: dict[tuple[str, ...], str] = {}
         self._photos: list[LabelledPhoto] = []
         self._photo_files: list[int] = []
         self._problems: list[LabelProblem] = []
@@ -145,14 +145,15 @@ class Collector:
             if len(self._photos) >= _PHOTO_ROWS:
                 self._flush()
         names = tuple(declared)
-        key_of_names = hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
-        self._names.setdefault(key_of_names, names)
-        self._files.append((file_id, *key, unlabelled, json.dumps(left) if left else None, key_of_names, rows))
+        if names not in self._names:
+            self._names[names] = hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
+        said_left = json.dumps(left) if left else None
+        self._files.append((file_id, *key, unlabelled, said_left, self._names[names], rows))
 
     def parsed(self) -> Parsed:
         """All that was added."""
         self._flush()
-        names = {"names_key": list(self._names), "names": [list(names) for names in self._names.values()]}
+        names = {"names_key": list(self._names.values()), "names": [list(names) for names in self._names]}
         photos, boxes = zip(*self._done, strict=True)
         return Parsed(
             pl.DataFrame(self._files, schema=FILES, orient="row"),

@@ -3,6 +3,7 @@
 What is kept from import to import, and how, is in `parsed`; which photo a label means is for `matching`.
 """
 
+import gc
 import hashlib
 import io
 import json
@@ -17,7 +18,7 @@ import polars as pl
 
 from mlops_assets.code_versions import code_version
 from mlops_assets.labels.archives import MAX_ARCHIVE_BYTES, Member, is_archive, members
-from mlops_assets.labels.drop import LOCAL_PROTOCOLS, DropFile, is_companion, is_hidden
+from mlops_assets.labels.drop import DropFile, is_companion, is_hidden
 from mlops_assets.labels.formats import parse_labels
 from mlops_assets.labels.items import LabelFormatError, LabelProblem, ParsedLabels, ReadRules
 from mlops_assets.labels.parsed import FILES, KEY, Collector, Parsed
@@ -26,13 +27,16 @@ from mlops_assets.labels.yolo import NAMES_REMEDY, is_names_file, read_class_nam
 READERS = 8
 """Files read at a time; reading from an object store is waiting, mostly."""
 
-LARGE_FILE_BYTES = 8 * 1024**2
+LARGE_FILE_BYTES = 256 * 1024
 """A larger file is read by itself: as Python objects JSON takes ten times its size."""
 
 _CHUNK = 50
 _AT_ONCE = 40 * _CHUNK
 
 ClassNames = dict[int, str] | LabelFormatError
+
+_Keyed = tuple[DropFile, tuple[object, ...]]
+"""A file with its values of KEY."""
 
 
 def label_files(files: Iterable[DropFile]) -> list[DropFile]:
@@ -62,22 +66,42 @@ def read_labels(files: Sequence[DropFile], rules: ReadRules, before: Parsed) -> 
     kept = before.only(same["file_id"])
     if positions.is_empty():
         return kept, 0
+    fresh = [
+        (labels[position], key)
+        for position, key in zip(positions, keys[positions].select(KEY).iter_rows(), strict=True)
+    ]
+    with _no_search_for_cycles():
+        return kept.with_more(_read_all(fresh, rules, names)), len(fresh)
+
+
+def _read_all(fresh: Sequence[_Keyed], rules: ReadRules, names: "_NamesInReach") -> Parsed:
+    """Large files one after the other, then the small ones, several at a time."""
     collector = Collector()
-    fresh = [labels[position] for position in positions]
-    key_rows = dict(zip(positions, keys[positions].select(KEY).iter_rows(), strict=True))
-    large = [file.byte_size > LARGE_FILE_BYTES for file in fresh]
-    for position, file, is_large in zip(positions, fresh, large, strict=True):
-        if is_large:
-            collector.add(key_rows[position], read_file(file, rules, names))
-    small = [(p, file) for p, file, is_large in zip(positions, fresh, large, strict=True) if not is_large]
+    for file, key in fresh:
+        if file.byte_size > LARGE_FILE_BYTES:
+            collector.add(key, read_file(file, rules, names))
+    small = [(file, key) for file, key in fresh if file.byte_size <= LARGE_FILE_BYTES]
     read_chunk = partial(_read_chunk, rules=rules, names=names)
     with ThreadPoolExecutor(READERS) as pool:
         for at in range(0, len(small), _AT_ONCE):
             chunks = [small[start : start + _CHUNK] for start in range(at, min(at + _AT_ONCE, len(small)), _CHUNK)]
             for chunk, held in zip(chunks, pool.map(read_chunk, chunks), strict=True):
-                for (position, _), parsed in zip(chunk, held, strict=True):
-                    collector.add(key_rows[position], parsed)
-    return kept.with_more(collector.parsed()), len(fresh)
+                for (_, key), parsed in zip(chunk, held, strict=True):
+                    collector.add(key, parsed)
+    return collector.parsed()
+
+
+@contextmanager
+def _no_search_for_cycles() -> Iterator[None]:
+    """What parsers make holds no reference cycles; searching millions of objects for them takes half of the time."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def read_file(file: DropFile, rules: ReadRules, names: "_NamesInReach") -> Iterator[ParsedLabels]:
@@ -91,10 +115,8 @@ def read_file(file: DropFile, rules: ReadRules, names: "_NamesInReach") -> Itera
         yield _one_problem(file.source, error)
 
 
-def _read_chunk(
-    chunk: Sequence[tuple[int, DropFile]], rules: ReadRules, names: "_NamesInReach"
-) -> list[list[ParsedLabels]]:
-    return [list(read_file(file, rules, names)) for _, file in chunk]
+def _read_chunk(chunk: Sequence[_Keyed], rules: ReadRules, names: "_NamesInReach") -> list[list[ParsedLabels]]:
+    return [list(read_file(file, rules, names)) for file, _ in chunk]
 
 
 def _keys(labels: Sequence[DropFile], rules: ReadRules, names: "_NamesInReach") -> pl.DataFrame:
@@ -142,10 +164,10 @@ def open_archive(file: DropFile) -> Iterator[BinaryIO]:
     Raises:
         LabelFormatError: It cannot be read, or is too large to be taken out of an object store.
     """
-    if file.root.protocol in LOCAL_PROTOCOLS:
+    if file.local is not None:
         with ExitStack() as stack:
             try:
-                opened = stack.enter_context(Path(str(file.path.path)).open("rb"))
+                opened = stack.enter_context(Path(file.local).open("rb"))
             except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
                 raise _unreadable(error) from error
             yield opened

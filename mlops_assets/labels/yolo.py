@@ -4,7 +4,7 @@ A line is `class x_centre y_centre width height`, relative (docs.ultralytics.com
 are the corners of a polygon or oriented box, of which the bounds are taken. Only the stem of the photo's name is known.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 import yaml
@@ -87,26 +87,19 @@ def parse_yolo(
     lines = _lines(content)
     if lines and all(line.lower().endswith(IMAGE_SUFFIXES) for _, line in lines):
         return ParsedLabels()  # a list of photos, as train.txt is: part of the format, no labels
-    if lines and all(_is_dota(line) for _, line in lines):
-        raise LabelFormatError(
-            "DOTA labels, which are pixels of a picture whose size they do not give",
-            "export the labels as YOLO oriented boxes",
-        )
-    if not all(_is_label(line) for _, line in lines):
-        raise LabelFormatError(
-            "neither YOLO labels nor another known format", "remove the file, or export the labels in a known format"
-        )
+    fields = [(f"line {line_no}", line.split()) for line_no, line in lines]
+    numbers = [(item, _numbers(texts)) for item, texts in fields]
+    if any(len(values) < 5 for _, values in numbers):
+        raise _no_yolo([texts for _, texts in fields])
     if isinstance(names, LabelFormatError):
         raise names
-    path = PurePosixPath(source)
-    reference = "/".join([*path.parent.parts[-2:], path.stem + ".*"])
+    folders, _, file_name = source.rpartition("/")
+    stem = PurePosixPath(file_name).stem
+    reference = "/".join([*folders.split("/")[-2:], f"{stem}.*"]) if folders else f"{stem}.*"
     parsed = ParsedLabels(class_names=tuple(names[index] for index in sorted(names)))
     tolerance = rules.outside_tolerance
-    parsed.add(
-        LabelledPhoto(source, path.name, reference),
-        ((f"line {line_no}", line) for line_no, line in lines),
-        lambda line: _box(line, names, tolerance),
-    )
+    photo = LabelledPhoto(source, file_name, reference)
+    parsed.add(photo, numbers, lambda values: _box(values, names, tolerance))
     return parsed
 
 
@@ -118,34 +111,38 @@ def _lines(content: bytes) -> list[tuple[int, str]]:
     return [(line_no, line.strip()) for line_no, line in enumerate(text.splitlines(), 1) if line.strip()]
 
 
-def _is_label(line: str) -> bool:
-    fields = line.split()
+def _numbers(texts: Sequence[str]) -> list[float]:
+    """A line's numbers, or none at all where one of its fields is no number."""
     try:
-        return len(fields) >= 5 and all(isinstance(float(text), float) for text in fields)
+        return [] if any("_" in text for text in texts) else list(map(float, texts))
     except ValueError:
-        return False
+        return []
 
 
-def _is_dota(line: str) -> bool:
-    """x1 y1 … x4 y4 class difficulty."""
-    fields = line.split()
-    return len(fields) == 10 and _is_label(" ".join(fields[:8])) and not _is_label(line)
+def _no_yolo(lines: Sequence[Sequence[str]]) -> LabelFormatError:
+    # DOTA: x1 y1 … x4 y4 class difficulty
+    if all(len(texts) == 10 and len(_numbers(texts[:8])) == 8 and not _numbers(texts[8:9]) for texts in lines):
+        return LabelFormatError(
+            "DOTA labels, which are pixels of a picture whose size they do not give",
+            "export the labels as YOLO oriented boxes",
+        )
+    return LabelFormatError(
+        "neither YOLO labels nor another known format", "remove the file, or export the labels in a known format"
+    )
 
 
-def _box(line: str, names: Mapping[int, str], tolerance: float) -> Box:
-    fields = line.split()
-    index = _index(fields[0])
-    if index not in names:
+def _box(values: Sequence[float], names: Mapping[int, str], tolerance: float) -> Box:
+    name = names.get(int(values[0])) if values[0].is_integer() else None
+    if name is None:
+        index = _index(values[0])
         raise BoxError(f"class {index} is not among the {len(names)} class names", NAMES_REMEDY)
-    values = [number(text, "coordinate") for text in fields[1:]]
-    name = names[index]
-    if len(values) == 4:
-        x, y, width, height = values
+    if len(values) == 5:
+        _, x, y, width, height = values
         corners = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
         return relative_box(name, corners, tolerance=tolerance)
-    if len(values) == 5:
+    if len(values) == 6:
         raise BoxError("a sixth number, as model output has its confidence", "label by hand, or remove the confidences")
-    points = points_of(values)
+    points = points_of(values[1:])
     return relative_box(name, polygon_bounds(points), tolerance=tolerance, drawn_as=shape_of(points))
 
 
