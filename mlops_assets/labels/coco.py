@@ -128,7 +128,7 @@ class _Reader:
         self._tolerance = tolerance
 
     def box(self, annotation: dict[str, Any]) -> Box:
-        if annotation.get("iscrowd") in (1, True, "1"):
+        if annotation.get("iscrowd") in (1, True, "1", "true"):
             raise LeftShapeError("crowd")
         key = _key(annotation.get("category_id"))
         if key not in self._categories:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from mlops_assets.boxes import BOX_COLUMNS
+from mlops_assets.boxes import BOX_COLUMNS, with_edges
 from mlops_assets.labels.drop import DropFile
+from mlops_assets.labels.items import OUTSIDE_TOLERANCE
 from mlops_assets.labels.matching import match_photos
 from mlops_assets.labels.orientation import is_sideways, turned_upright
 from mlops_assets.labels.parsed import Parsed
 from mlops_assets.labels.schema import LABEL_QUARANTINE
+from mlops_assets.labels.shapes import outside_reason
 
 Orientations = Callable[[Collection[str]], Mapping[str, int]]
 """Gives the EXIF orientation of photos by photo_id; those that cannot be looked up are not in it."""
@@ -63,6 +65,7 @@ def find_photos(
     photos: pl.DataFrame,
     erased_names: Mapping[str, str],
     orientations: Orientations | None = None,
+    tolerance: float = OUTSIDE_TOLERANCE,
 ) -> Found:
     """Find the photo of each labelled picture.
 
@@ -72,6 +75,7 @@ def find_photos(
         photos: photo_id, landing_uri, width, height (upright pixels) of accepted photos and duplicates.
         erased_names: photo_id of erased photos by `matching.hashed_names`.
         orientations: Looks up how photos are stored that were labelled sideways; None: nobody can.
+        tolerance: Share of the photo by which a box that comes in pixels may reach outside.
     """
     references = pl.concat([parsed.photos["reference"], parsed.problems["reference"]]).drop_nulls().unique()
     matched = match_photos(references, photos, erased_names)
@@ -91,6 +95,7 @@ def find_photos(
     erased_ids = pl.concat([of_erased["file_id"], problems_of_erased["file_id"]]).unique()
     found = pictures.join(erased, on="photo_id", how="anti")
     found, turns = _with_turns(found, photos, orientations)
+    sized, problems_of_pixels, found = _relative(parsed.boxes, found, photos, tolerance)
     quarantined = found.filter(pl.col("reason").is_not_null()).rename({"label_source": "source"}, strict=False)
     found = found.filter(pl.col("reason").is_null())
     kept = problems.join(erased, on="photo_id", how="anti").filter(~_names_one(erased["photo_id"]))
@@ -98,10 +103,8 @@ def find_photos(
         found.with_columns(
             pl.col("label_source").alias("source"), pl.coalesce("annotated_at", "modified_at").alias("annotated_at")
         ).select(LABELLINGS.names()),
-        _upright(parsed.boxes, turns).select("photo", "class_name", *BOX_COLUMNS, "drawn_as"),
-        pl.concat(
-            [kept.select(LABEL_QUARANTINE.names()), quarantined.select(LABEL_QUARANTINE.names())], how="vertical"
-        ),
+        _upright(sized, turns).select("photo", "class_name", *BOX_COLUMNS, "drawn_as"),
+        pl.concat(frame.select(LABEL_QUARANTINE.names()) for frame in (kept, quarantined, problems_of_pixels)),
         of_erased.height,
         entries.join(pl.DataFrame({"file_id": erased_ids}), on="file_id", how="semi")["file_source"],
         turns.height,
@@ -139,11 +142,9 @@ def _with_turns(
     Returns:
         The pictures, and (photo, orientation) of those whose boxes are to be turned.
     """
-    sizes = photos.select("photo_id", pl.col("width").alias("across"), pl.col("height").alias("down"))
-    sizes = sizes.drop_nulls().unique("photo_id", keep="first", maintain_order=True)
     sideways = (
         found.filter(pl.col("reason").is_null(), pl.col("width").is_not_null())
-        .join(sizes, on="photo_id")
+        .join(_sizes(photos), on="photo_id")
         .filter(is_sideways(("width", "height"), ("across", "down")))
         .select("photo", "photo_id")
     )
@@ -164,6 +165,69 @@ def _with_turns(
         .otherwise("remedy"),
     )
     return found, turns.select("photo", "orientation")
+
+
+def _sizes(photos: pl.DataFrame) -> pl.DataFrame:
+    """photo_id, across, down: pixels of the upright photo, as far as they are known."""
+    sizes = photos.select("photo_id", pl.col("width").alias("across"), pl.col("height").alias("down"))
+    return sizes.drop_nulls().unique("photo_id", keep="first", maintain_order=True)
+
+
+def _relative(
+    boxes: pl.DataFrame, found: pl.DataFrame, photos: pl.DataFrame, tolerance: float
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Boxes that came in pixels become relative to the photo that they turned out to be of.
+
+    Returns:
+        All boxes but the bad ones, a problem for each bad one, and the pictures, with a reason where none is left.
+    """
+    pictures = found.filter(pl.col("in_pixels") & pl.col("reason").is_null())
+    if pictures.is_empty():
+        return boxes, LABEL_QUARANTINE.to_frame(), found
+    sized = pictures.join(_sizes(photos), on="photo_id", how="left", maintain_order="left")
+    sized = sized.select("photo", "label_source", "item", "across", "down")
+    drawn = with_edges(
+        boxes.join(sized, on="photo", maintain_order="left").with_columns(
+            box_x=pl.col("box_x") / pl.col("across"),
+            box_w=pl.col("box_w") / pl.col("across"),
+            box_y=pl.col("box_y") / pl.col("down"),
+            box_h=pl.col("box_h") / pl.col("down"),
+        )
+    )
+    edges = pl.min_horizontal("left", "top") >= -tolerance, pl.max_horizontal("right", "bottom") <= 1 + tolerance
+    clipped = (
+        drawn.filter(*edges)
+        .with_columns(pl.col("left", "top", "right", "bottom").clip(0, 1))
+        .filter(pl.col("left") < pl.col("right"), pl.col("top") < pl.col("bottom"))
+        .with_columns(
+            box_x=(pl.col("left") + pl.col("right")) / 2,
+            box_w=pl.col("right") - pl.col("left"),
+            box_y=(pl.col("top") + pl.col("bottom")) / 2,
+            box_h=pl.col("bottom") - pl.col("top"),
+        )
+    )
+    kept = pl.concat([boxes.join(sized, on="photo", how="anti", maintain_order="left"), clipped.select(boxes.columns)])
+    counted = (
+        drawn.group_by("photo", "label_source", "item", "across")
+        .len("drawn")
+        .join(clipped.group_by("photo").len("good"), on="photo", how="left")
+        .with_columns(pl.col("good").fill_null(0))
+    )
+    bad = counted.filter(pl.col("good") < pl.col("drawn"))
+    outside, remedy = outside_reason(tolerance)
+    problems = bad.select(
+        pl.col("label_source").alias("source"),
+        "item",
+        pl.when(pl.col("across").is_null())
+        .then(pl.lit("boxes in pixels of a photo whose size is not known"))
+        .otherwise(
+            pl.format("of {} boxes {} cannot be used: {}", "drawn", pl.col("drawn") - pl.col("good"), pl.lit(outside))
+        )
+        .alias("reason"),
+        remedy=pl.lit(remedy),
+    )
+    left = found.join(bad.filter(pl.col("good") == 0), on="photo", how="anti", maintain_order="left")
+    return kept, problems, left
 
 
 def _upright(boxes: pl.DataFrame, turns: pl.DataFrame) -> pl.DataFrame:

@@ -87,8 +87,9 @@ def import_labels(
     """
     files = list_drop(drop)
     before = Parsed.empty() if parsed_before is None else Parsed.of_table(parsed_before)
-    parsed, read = read_labels(files, rules or ReadRules(), before)
-    found = find_photos(files, parsed, photos, erased_names or {}, orientations)
+    rules = rules or ReadRules()
+    parsed, read = read_labels(files, rules, before)
+    found = find_photos(files, parsed, photos, erased_names or {}, orientations, rules.outside_tolerance)
     latest = _latest(found.labellings)
     boxes = found.boxes.join(latest.select("photo"), on="photo", how="semi", maintain_order="left")
     vocabulary = Vocabulary.of(known_classes, declared, previous)

@@ -30,7 +30,7 @@ _Element = TypeVar("_Element")
 
 
 class Box(NamedTuple):
-    """Class name as written, then centre and size relative to the photo, and one of DRAWN_AS."""
+    """Class name as written, then centre and size, relative to the photo unless it says otherwise, and a DRAWN_AS."""
 
     class_name: str
     x: float
@@ -89,6 +89,7 @@ class LabelledPhoto:
         annotator: Who labelled, as far as the file says.
         annotated_at: When, UTC, as far as the file says.
         size: Width and height in pixels that the boxes were drawn on, as far as the file says.
+        in_pixels: The boxes are in pixels of the upright photo, whose size the file does not say (`shapes.pixel_box`).
     """
 
     source: str
@@ -98,6 +99,7 @@ class LabelledPhoto:
     annotator: str | None = None
     annotated_at: dt.datetime | None = None
     size: tuple[float, float] | None = None
+    in_pixels: bool = False
 
 
 @dataclass(frozen=True, slots=True)

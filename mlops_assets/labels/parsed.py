@@ -27,7 +27,9 @@ KEY = ("source", "byte_size", "modified_at", "etag", "read_by")
 FILES = _part("file_id", *KEY, "unlabelled", "left", "names_key", "rows")
 """`left` is a JSON object of counts by shape or null; `rows` counts the photos, boxes and problems."""
 NAMES = _part("names_key", "names")
-PHOTOS = _part("file_id", "photo", "source", "item", "reference", "annotator", "annotated_at", "width", "height")
+PHOTOS = _part(
+    "file_id", "photo", "source", "item", "reference", "annotator", "annotated_at", "width", "height", "in_pixels"
+)
 BOXES = _part("file_id", "photo", "class_name", *BOX_COLUMNS, "drawn_as")
 PROBLEMS = _part("file_id", "source", "item", "reason", "remedy", "reference")
 
@@ -168,12 +170,13 @@ class Collector:
         numbers = range(first, first + len(photos))
         sizes = [photo.size or (None, None) for photo in photos]
         photo_columns = _attributes(photos, ("source", "item", "reference", "annotator", "annotated_at"))
+        in_pixels = [photo.in_pixels for photo in photos]
         counts = [len(photo.boxes) for photo in photos]
         boxes = [box for photo in photos for box in photo.boxes]
         box_columns = list(zip(*boxes, strict=True)) if boxes else [()] * len(Box._fields)
         self._done.append(
             (
-                _frame(PHOTOS, self._photo_files, numbers, *photo_columns, *zip(*sizes, strict=True))
+                _frame(PHOTOS, self._photo_files, numbers, *photo_columns, *zip(*sizes, strict=True), in_pixels)
                 if photos
                 else PHOTOS.to_frame(),
                 _frame(BOXES, _repeated(self._photo_files, counts), _repeated(numbers, counts), *box_columns),

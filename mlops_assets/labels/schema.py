@@ -68,6 +68,7 @@ PARSED_LABELS = pl.Schema(
         "annotated_at": pl.Datetime("us", "UTC"),
         "width": pl.Float64(),
         "height": pl.Float64(),
+        "in_pixels": pl.Boolean(),
         "class_name": pl.String(),
         **BOX_SCHEMA,
         "drawn_as": pl.String(),

@@ -30,16 +30,34 @@ def relative_box(
     return Box(name, (left + right) / 2, (top + bottom) / 2, right - left, bottom - top, drawn_as)
 
 
+def pixel_box(name: str, corners: Corners, *, drawn_as: str = "box") -> Box:
+    """As `relative_box` where the size is not known yet: centre and size in pixels, not clipped.
+
+    Raises:
+        BoxError: Not finite, swapped, or without area.
+    """
+    left, top, right, bottom = corners
+    if not (math.isfinite(left + top + right + bottom) and left < right and top < bottom):
+        _clipped(left, top, right, bottom, math.inf)
+        raise BoxError("it has no area", "delete the box or draw it again")
+    return Box(name, (left + right) / 2, (top + bottom) / 2, right - left, bottom - top, drawn_as)
+
+
+def outside_reason(tolerance: float) -> tuple[str, str]:
+    """Why a box outside is refused, and what to do."""
+    return (
+        f"it reaches outside the photo by more than {tolerance:.1%}",
+        "draw the box within the photo, and check that the label is of this photo",
+    )
+
+
 def _clipped(left: float, top: float, right: float, bottom: float, tolerance: float) -> Corners:
     if not all(map(math.isfinite, (left, top, right, bottom))):
         raise BoxError("a coordinate is not finite", _DRAW_AGAIN)
     if right < left or bottom < top:
         raise BoxError("its corners are swapped", "give left before right and top before bottom")
     if min(left, top) < -tolerance or max(right, bottom) > 1 + tolerance:
-        raise BoxError(
-            f"it reaches outside the photo by more than {tolerance:.1%}",
-            "draw the box within the photo, and check that the label is of this photo",
-        )
+        raise BoxError(*outside_reason(tolerance))
     left, top, right, bottom = max(left, 0.0), max(top, 0.0), min(right, 1.0), min(bottom, 1.0)
     if right - left <= 0 or bottom - top <= 0:
         raise BoxError("it has no area", "delete the box or draw it again")

@@ -1,7 +1,8 @@
 """Pascal VOC XML, one file a photo, to a labelled photo.
 
 Coordinates are taken as pixel edges, xmin / width and so on: common tools write them so, though the original
-development kit counts pixels from 1 (host.robots.ox.ac.uk/pascal/VOC); the difference is below one pixel.
+development kit counts pixels from 1 (host.robots.ox.ac.uk/pascal/VOC); the difference is below one pixel. Without a
+size they are pixels of the upright photo.
 """
 
 from pathlib import PurePosixPath
@@ -19,7 +20,7 @@ from mlops_assets.labels.items import (
     number,
     photo_size,
 )
-from mlops_assets.labels.shapes import relative_box
+from mlops_assets.labels.shapes import pixel_box, relative_box
 from mlops_assets.labels.xml_text import text_of
 
 
@@ -42,22 +43,23 @@ def parse_voc(source: str, root: Element, rules: ReadRules) -> ParsedLabels:
     objects = root.findall("object")
     reference = _reference(source, root)
     try:
-        size = photo_size(text_of(root, "size/width"), text_of(root, "size/height"), reference) if objects else None
+        size = _size(root, reference)
     except LabelError as error:
         parsed.refuse(source, reference, error, reference)
         return parsed
-
-    def read(element: Element) -> Box:
-        if size is None:
-            raise BoxError("no image size", "export again with the size of each image")
-        return _box(element, size, rules.outside_tolerance)
-
     elements = [(f"object {position}", element) for position, element in enumerate(objects, 1)]
-    parsed.add(LabelledPhoto(source, reference, reference, size=size), elements, read)
+    photo = LabelledPhoto(source, reference, reference, size=size, in_pixels=size is None)
+    parsed.add(photo, elements, lambda element: _box(element, size, rules.outside_tolerance))
     parts = sum(len(element.findall("part")) for element in objects)
     if parts:
         parsed.left["part"] += parts
     return parsed
+
+
+def _size(root: Element, reference: str) -> tuple[float, float] | None:
+    """Width and height; None where the file does not say, or says 0, as some tools do."""
+    given = text_of(root, "size/width"), text_of(root, "size/height")
+    return None if given in (("", ""), ("0", "0")) else photo_size(*given, reference)
 
 
 def _reference(source: str, root: Element) -> str:
@@ -68,11 +70,14 @@ def _reference(source: str, root: Element) -> str:
     return f"{folder}/{file}" if folder and "/" not in file else file
 
 
-def _box(element: Element, size: tuple[float, float], tolerance: float) -> Box:
+def _box(element: Element, size: tuple[float, float] | None, tolerance: float) -> Box:
     bndbox = element.find("bndbox")
     if bndbox is None:
         if element.find("point") is not None:
             raise LeftShapeError("key points")
         raise BoxError("an object without bndbox", "draw a box around the object")
     left, top, right, bottom = (number(text_of(bndbox, side), side) for side in ("xmin", "ymin", "xmax", "ymax"))
-    return relative_box(class_name(text_of(element, "name")), (left, top, right, bottom), size, tolerance=tolerance)
+    name = class_name(text_of(element, "name"))
+    if size is None:
+        return pixel_box(name, (left, top, right, bottom))
+    return relative_box(name, (left, top, right, bottom), size, tolerance=tolerance)

@@ -2,6 +2,7 @@
 
 A line is `class x_centre y_centre width height`, relative (docs.ultralytics.com/datasets/detect); more coordinates
 are the corners of a polygon or oriented box, of which the bounds are taken. Only the stem of the photo's name is known.
+Oriented boxes may also be DOTA's lines, pixels with the class name at the end.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ from mlops_assets.labels.items import (
     number,
     points_of,
 )
-from mlops_assets.labels.shapes import polygon_bounds, relative_box, shape_of
+from mlops_assets.labels.shapes import pixel_box, polygon_bounds, relative_box, shape_of
 
 NAMES_REMEDY = (
     "put classes.txt, obj.names or data.yaml with the class names beside the labels or in a folder above, or give them "
@@ -89,18 +90,25 @@ def parse_yolo(
         return ParsedLabels()  # a list of photos, as train.txt is: part of the format, no labels
     fields = [(f"line {line_no}", line.split()) for line_no, line in lines]
     numbers = [(item, _numbers(texts)) for item, texts in fields]
+    if lines and all(_is_dota(texts) for _, texts in fields):
+        return _parse_dota(source, fields)
     if any(len(values) < 5 for _, values in numbers):
-        raise _no_yolo([texts for _, texts in fields])
+        raise LabelFormatError(
+            "neither YOLO labels nor another known format", "remove the file, or export the labels in a known format"
+        )
     if isinstance(names, LabelFormatError):
         raise names
+    parsed = ParsedLabels(class_names=tuple(names[index] for index in sorted(names)))
+    tolerance = rules.outside_tolerance
+    parsed.add(_photo(source), numbers, lambda values: _box(values, names, tolerance))
+    return parsed
+
+
+def _photo(source: str) -> LabelledPhoto:
     folders, _, file_name = source.rpartition("/")
     stem = PurePosixPath(file_name).stem
     reference = "/".join([*folders.split("/")[-2:], f"{stem}.*"]) if folders else f"{stem}.*"
-    parsed = ParsedLabels(class_names=tuple(names[index] for index in sorted(names)))
-    tolerance = rules.outside_tolerance
-    photo = LabelledPhoto(source, file_name, reference)
-    parsed.add(photo, numbers, lambda values: _box(values, names, tolerance))
-    return parsed
+    return LabelledPhoto(source, file_name, reference)
 
 
 def _lines(content: bytes) -> list[tuple[int, str]]:
@@ -119,16 +127,23 @@ def _numbers(texts: Sequence[str]) -> list[float]:
         return []
 
 
-def _no_yolo(lines: Sequence[Sequence[str]]) -> LabelFormatError:
-    # DOTA: x1 y1 … x4 y4 class difficulty
-    if all(len(texts) == 10 and len(_numbers(texts[:8])) == 8 and not _numbers(texts[8:9]) for texts in lines):
-        return LabelFormatError(
-            "DOTA labels, which are pixels of a picture whose size they do not give",
-            "export the labels as YOLO oriented boxes",
-        )
-    return LabelFormatError(
-        "neither YOLO labels nor another known format", "remove the file, or export the labels in a known format"
-    )
+def _is_dota(texts: Sequence[str]) -> bool:
+    """Whether a line is x1 y1 … x4 y4 class difficulty, as DOTA's labels and Roboflow's oriented boxes are."""
+    return len(texts) == 10 and len(_numbers(texts[:8])) == 8 and not _numbers(texts[8:9])
+
+
+def _parse_dota(source: str, lines: Sequence[tuple[str, list[str]]]) -> ParsedLabels:
+    """Oriented boxes in pixels of the upright photo, with their class names (captain-whu.github.io/DOTA/dataset)."""
+
+    def read(texts: Sequence[str]) -> Box:
+        points = points_of(_numbers(texts[:8]))
+        return pixel_box(class_name(texts[8]), polygon_bounds(points), drawn_as=shape_of(points))
+
+    parsed = ParsedLabels()
+    photo = _photo(source)
+    photo.in_pixels = True
+    parsed.add(photo, lines, read)
+    return parsed
 
 
 def _box(values: Sequence[float], names: Mapping[int, str], tolerance: float) -> Box:
