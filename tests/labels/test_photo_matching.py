@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from mlops_assets.labels.matching import MATCHES, hashed_names, is_sideways, match_photos
+from mlops_assets.labels.matching import MATCHES, hashed_names, match_photos
 
 ID = "ab" * 32
 PHOTOS = pl.DataFrame(
@@ -57,23 +57,6 @@ def test_a_reference_without_one_photo_has_a_reason_and_a_remedy(reference, reas
 def test_no_references_and_no_photos_are_fine():
     assert match_photos([], PHOTOS).schema == MATCHES
     assert match_photos(["a.jpg"], PHOTOS.clear())["photo_id"].to_list() == [None]
-
-
-@pytest.mark.parametrize(
-    ("label", "photo", "sideways"),
-    [
-        ((960, 1280), (1280, 960), True),
-        ((1280, 960), (1280, 960), False),
-        ((320, 240), (1280, 960), False),
-        ((240, 320), (1280, 960), True),
-        ((640, 640), (1280, 960), False),
-        ((500, 500), (900, 900), False),
-        (None, (1280, 960), False),
-        ((960, 1280), None, False),
-    ],
-)
-def test_sideways_labels_are_told_by_their_size(label, photo, sideways):
-    assert is_sideways(label, photo) is sideways
 
 
 def test_names_of_an_erased_photo_match_as_if_it_were_still_there():
