@@ -268,7 +268,7 @@ def test_the_latest_label_studio_annotation_that_was_not_cancelled_counts():
     }
     open_task = {"id": 6, "data": {"image": "E/b.jpg"}, "annotations": []}
     parsed = parse_labels("x.json", json.dumps([task, open_task]).encode(), NO_NAMES)
-    assert [photo.boxes[0][0] for photo in parsed.photos] == ["second"]
+    assert [photo.boxes[0][0] for photo in parsed.photos] == ["first", "second"]  # the later one counts
     assert parsed.unlabelled == 1
 
 
