@@ -179,7 +179,7 @@ def _relative(
     """Boxes that came in pixels become relative to the photo that they turned out to be of.
 
     Returns:
-        All boxes but the bad ones, a problem for each picture with bad ones, and the pictures, with a reason where none is left.
+        All boxes but the bad ones, a problem for each picture with bad ones, and the pictures that have boxes left.
     """
     pictures = found.filter(pl.col("in_pixels") & pl.col("reason").is_null())
     if pictures.is_empty():
