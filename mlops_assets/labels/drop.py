@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import PurePosixPath
 from typing import Any
 
 from upath import UPath
@@ -84,7 +83,7 @@ def list_drop(drop: DropPath) -> list[DropFile]:
 
 def is_companion(source: str) -> bool:
     """Whether a file accompanies labels without holding any: pictures, class names, licence, read-me, file lists."""
-    name = PurePosixPath(source).name.lower()
+    name = source.rpartition("/")[2].lower()
     return (
         name.endswith((*IMAGE_SUFFIXES, ".data", ".md"))
         or is_names_file(name)
@@ -138,6 +137,8 @@ def _list_remote(root: UPath) -> Iterator[DropFile]:
 
 def _printable(relative: str) -> str:
     """File names that are no UTF-8 come as lone surrogates, which no table can hold."""
+    if relative.isascii():
+        return relative
     return relative.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 

@@ -18,7 +18,7 @@ from mlops_assets.labels.drop import DropPath, list_drop
 from mlops_assets.labels.finding import Found, Orientations, find_photos
 from mlops_assets.labels.items import ReadRules
 from mlops_assets.labels.parsed import Parsed
-from mlops_assets.labels.reading import label_files, read_labels
+from mlops_assets.labels.reading import read_labels
 from mlops_assets.labels.schema import ANNOTATIONS, LABEL_QUARANTINE
 from mlops_assets.labels.vocabulary import Vocabulary
 from mlops_assets.use_case import KnownClass
@@ -90,6 +90,7 @@ def import_labels(
     rules = rules or ReadRules()
     parsed, read = read_labels(files, rules, before)
     found = find_photos(files, parsed, photos, erased_names or {}, orientations, rules.outside_tolerance)
+    is_kept = read == 0 and parsed.files.height == before.files.height and found.erased_files.is_empty()
     latest = _latest(found.labellings)
     boxes = found.boxes.join(latest.select("photo"), on="photo", how="semi", maintain_order="left")
     vocabulary = Vocabulary.of(known_classes, declared, previous)
@@ -99,7 +100,7 @@ def import_labels(
     summary: dict[str, int | str] = {
         "imported_at": now.isoformat(),
         "files": len(files),
-        "label_files": len(label_files(files)),
+        "label_files": parsed.files.height,
         "label_files_read": read,
         "photos": latest.height,
         "empty_photos": latest.join(boxes, on="photo", how="anti").height,
@@ -116,7 +117,7 @@ def import_labels(
         annotations,
         quarantine,
         label_conflicts(found.labellings, found.boxes),
-        _to_keep(parsed, parsed_before, found),
+        None if is_kept else _to_keep(parsed, found),
         summary,
         _left_out(parsed),
         dict(boxes["drawn_as"].value_counts(sort=True).iter_rows()),
@@ -129,11 +130,9 @@ def drop_digest(drop: DropPath) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else ""
 
 
-def _to_keep(parsed: Parsed, before: pl.DataFrame | None, found: Found) -> pl.DataFrame | None:
+def _to_keep(parsed: Parsed, found: Found) -> pl.DataFrame:
     """What the next import need not read; not the files that name an erased photo, which no table may name."""
-    kept = parsed.only(parsed.files.filter(~pl.col("source").is_in(found.erased_files.implode()))["file_id"])
-    table = kept.table()
-    return None if before is not None and table.equals(before) else table
+    return parsed.only(parsed.files.filter(~pl.col("source").is_in(found.erased_files.implode()))["file_id"]).table()
 
 
 def _left_out(parsed: Parsed) -> dict[str, int]:
@@ -195,12 +194,13 @@ def _annotations(
         {"class_name": names, "class_id": [vocabulary.find(name) for name in names]},
         schema={"class_name": pl.String(), "class_id": pl.Int32()},
     )
+    # Photos are put in order before their boxes are joined: numbers are sorted faster than names.
+    ordered = latest.sort("photo_id").with_row_index("order").join(versions, on="entry", how="left")
     return (
-        latest.join(versions, on="entry", how="left")
-        .join(boxes, on="photo", how="left")
+        ordered.join(boxes, on="photo", how="left")
         .join(ids, on="class_name", how="left")
+        .sort("order", "class_id", *BOX_COLUMNS, "class_name", "drawn_as")
         .select(ANNOTATIONS.names())
-        .sort("photo_id", "class_id", *BOX_COLUMNS, "class_name", "drawn_as")
     )
 
 
@@ -209,18 +209,13 @@ def _keep_versions(annotations: pl.DataFrame, previous: pl.DataFrame) -> pl.Data
 
     Names as labelled are compared, and files are not: nobody looks at a photo again for a merge or another export.
     """
-    by = ["photo_id", "annotated_at", "class_name", *BOX_COLUMNS]
-    now, before = (
-        frame.sort(by)
-        .with_columns(pl.int_range(pl.len()).over("photo_id").alias("nth"), pl.len().over("photo_id").alias("of"))
-        .select(*by, "nth", "of", "class_map_version")
-        for frame in (annotations, previous)
-    )
-    same = now.join(before, on=[*by, "nth", "of"], nulls_equal=True, suffix="_before")
+    boxes = pl.struct("class_name", *BOX_COLUMNS).hash().sort().alias("boxes")  # 64 bits a box
+    key = ["photo_id", "annotated_at"]
+    before = previous.group_by(key).agg(boxes, pl.col("class_map_version").min().alias("kept"))
+    now = annotations.group_by(key).agg(boxes)
     unchanged = (
-        same.group_by("photo_id")
-        .agg(pl.len().alias("same"), pl.col("of").first(), pl.col("class_map_version_before").min().alias("kept"))
-        .filter(pl.col("same") == pl.col("of"))
+        now.join(before, on=key, suffix="_before")
+        .filter(pl.col("boxes") == pl.col("boxes_before"))
         .select("photo_id", "kept")
     )
     return (
