@@ -47,7 +47,7 @@ def test_the_asset_reads_with_the_use_cases_settings_and_turns_labels_by_the_sto
     assert result.success, why(result)
     put(drop / "set" / "IMG_0.txt", "1 0.5 0.5 1.1 0.5\n")
     put(drop / "sideways.json", coco_text(["CAB-1/IMG_1.jpg"], [(1, 0, 64, 48, 64, 48)], width=640, height=480))
-    crowd = [task("CAB-1/IMG_0.jpg", rectangle("fan"), created_at="2020-01-01T00:00:00Z", by=by) for by in ("a", "b")]
+    crowd = [task("CAB-1/IMG_0.jpg", rectangle("fan"), created_at="1970-01-01T00:00:00Z", by=by) for by in ("a", "b")]
     crowd[0]["annotations"][0]["result"].append({"type": "keypointlabels", "value": {"keypointlabels": ["fan"]}})
     put(drop / "studio.json", json.dumps(crowd))
     result = path.import_labels()
