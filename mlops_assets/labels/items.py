@@ -200,9 +200,18 @@ def class_name(value: object) -> str:
         BoxError: Empty, no text, or longer than a name can be.
     """
     name = " ".join(value.split()) if isinstance(value, str) else ""
-    if not name or len(name) > MAX_NAME_LENGTH:
-        raise BoxError(f"class name is {str(value)[:40]!r}", "give the box one of the class names")
+    if not name or len(name) > MAX_NAME_LENGTH or not (name.isascii() or _is_unicode(name)):
+        raise BoxError(f"class name is {ascii(value)[:40]}", "give the box one of the class names")
     return name
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether text can be written: YAML can hold halves of surrogate pairs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def photo_size(width: object, height: object, item: str) -> tuple[float, float]:

@@ -139,7 +139,7 @@ def _add(
     except LabelError as error:
         parsed.refuse(source, item, error)
         return
-    labelled = {result.get("id") for result in results if _labels_key(result)}
+    labelled = {str(result["id"]) for result in results if result.get("id") is not None and _labels_key(result)}
     shapes = [result for result in results if _labels_key(result) or not _is_companion(result, labelled)]
     photo = LabelledPhoto(source, item, reference, annotator=_annotator(by[0]), annotated_at=by[1])
     photo.size = _common_size(shapes)
@@ -147,9 +147,9 @@ def _add(
     parsed.add(photo, elements, lambda region: _box(region, rules.outside_tolerance))
 
 
-def _is_companion(result: dict[str, Any], labelled: set[object]) -> bool:
+def _is_companion(result: dict[str, Any], labelled: set[str]) -> bool:
     """Whether a result only tells more of a region that has a label, or of nothing on the picture."""
-    return result.get("type") == "relation" or (result.get("id") is not None and result.get("id") in labelled)
+    return result.get("type") == "relation" or str(result.get("id")) in labelled
 
 
 def _image(data: object, item: str) -> str:

@@ -1,5 +1,6 @@
 import itertools
 import json
+import socket
 from contextlib import suppress
 
 import numpy as np
@@ -388,3 +389,55 @@ def test_yolo_key_points_are_refused_since_they_look_like_polygons():
 )
 def test_known_formats_that_are_not_read_are_named(content, what):
     assert what in parse("a.json", content).problems[0].reason
+
+
+def test_names_that_no_table_can_hold_are_refused():
+    with pytest.raises(LabelFormatError, match="class name is"):
+        read_class_names("data.yaml", b'names: ["\\ud800"]')
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(["id", "type", "value", "original_width", "image_rotation"]),
+        st.recursive(
+            st.none()
+            | st.booleans()
+            | st.integers()
+            | st.floats()
+            | st.sampled_from(["labels", "rectanglelabels", "1"]),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(
+                    st.sampled_from(
+                        ["x", "y", "width", "rle", "points", "labels", "rectanglelabels", "radiusX", "radiusY", "start"]
+                    ),
+                    inner,
+                    max_size=5,
+                )
+            ),
+            max_leaves=10,
+        ),
+    )
+)
+def test_regions_of_label_studio_may_hold_anything(region):
+    full = [{"data": {"image": "a.jpg"}, "annotations": [{"result": [region, region]}]}]
+    least = [{"image": "a.jpg", "annotator": 1, "label": [region.get("value"), region]}]
+    for content in (full, least):
+        parsed = parse("a.json", json.dumps(content))
+        assert parsed.photos or parsed.problems
+
+
+def test_xml_that_points_elsewhere_reaches_nobody():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/a"
+        voc = "<annotation><filename>a.jpg</filename>{}</annotation>"
+        declared = f'<!DOCTYPE annotation SYSTEM "{address}">'
+        entity = f'<!DOCTYPE annotation [<!ENTITY e SYSTEM "{address}">]>'
+        include = f'<xi:include xmlns:xi="http://www.w3.org/2001/XInclude" href="{address}"/>'
+        assert parse("a.xml", declared + voc.format("")).photos[0].reference == "a.jpg"
+        assert parse("a.xml", voc.format(include)).photos[0].reference == "a.jpg"
+        assert "not safe" in parse("a.xml", entity + voc.format("&e;")).problems[0].reason
+        with pytest.raises(TimeoutError):
+            server.accept()
