@@ -101,27 +101,37 @@ def _place(file: DropFile) -> tuple[str, str]:
     return file.entry, file.source
 
 
-def _list_local(root: UPath, folder: str = "") -> Iterator[DropFile]:
+def _list_local(root: UPath) -> Iterator[DropFile]:
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        try:
+            entries = os.scandir(os.path.join(root.path, folder))  # noqa: PTH118 faster by far over many files
+        except FileNotFoundError:
+            continue  # no drop yet, or a folder that is gone since it was listed
+        with entries:
+            for entry in entries:
+                if is_hidden(entry.name):
+                    continue
+                relative = f"{folder}/{entry.name}" if folder else entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(relative)
+                    continue
+                try:
+                    file = _local_file(root, relative, entry)
+                except FileNotFoundError:
+                    continue  # likewise
+                yield file
+
+
+def _local_file(root: UPath, relative: str, entry: os.DirEntry[str]) -> DropFile:
     try:
-        entries = os.scandir(os.path.join(root.path, folder))  # noqa: PTH118 faster by far over many files
-    except FileNotFoundError:
-        return  # no drop yet, or a folder that is gone since it was listed
-    with entries:
-        for entry in entries:
-            if is_hidden(entry.name):
-                continue
-            relative = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.is_dir(follow_symlinks=False):
-                yield from _list_local(root, relative)
-                continue
-            try:
-                status = entry.stat()
-            except OSError:  # a dangling or circular link: listed as the link itself, refused when read
-                status = entry.stat(follow_symlinks=False)
-            modified_at = dt.datetime.fromtimestamp(status.st_mtime, tz=dt.UTC)
-            yield DropFile(
-                _printable(relative), modified_at, status.st_size, f"{status.st_ctime_ns:x}", root, relative, entry.path
-            )
+        status = entry.stat()
+    except OSError:  # a dangling or circular link: listed as the link itself, refused when read
+        status = entry.stat(follow_symlinks=False)
+    modified_at = dt.datetime.fromtimestamp(status.st_mtime, tz=dt.UTC)
+    etag = f"{status.st_ctime_ns:x}"
+    return DropFile(_printable(relative), modified_at, status.st_size, etag, root, relative, entry.path)
 
 
 def _list_remote(root: UPath) -> Iterator[DropFile]:
