@@ -191,12 +191,10 @@ def test_voc_without_a_size_and_boxes_in_pixels_take_the_photos(tmp_path):
     names = ["@.jpg", "a.jpg", "b.jpg", "c.jpg", "d.jpg", "train_001.jpg", "train_002.jpg"]
     rows = [{"photo_id": name, "landing_uri": f"/l/E/{name}", "width": 10, "height": 8} for name in names]
     result = read_drop(tmp_path, pl.DataFrame(rows))
-    boxes = {
-        row[0]: row[1:]
-        for row in result.annotations.select("photo_id", "class_name", "box_x", "box_y", "box_w", "box_h").iter_rows()
-    }
-    assert boxes["a.jpg"] == ("background", pytest.approx(0.25), pytest.approx(0.5), 0.3, 0.5)
-    assert boxes["train_001.jpg"] == ("label_0", 0.1, 0.125, 0.2, 0.25)
+    found = result.annotations.select("photo_id", "class_name", "box_x", "box_y", "box_w", "box_h").rows()
+    boxes = {(photo_id, name): numbers for photo_id, name, *numbers in found}
+    assert boxes["a.jpg", "background"] == pytest.approx([0.25, 0.5, 0.3, 0.5])
+    assert boxes["train_001.jpg", "label_0"] == pytest.approx([0.1, 0.125, 0.2, 0.25])
     assert result.quarantine["item"].to_list() == ["val_001.txt"]  # of which there is no photo
 
 
