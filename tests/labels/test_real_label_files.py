@@ -189,13 +189,16 @@ def test_voc_without_a_size_and_boxes_in_pixels_take_the_photos(tmp_path):
     for entry in ("voc_dataset/voc_dataset2", "roboflow_dataset/yolo_obb"):
         shutil.copytree(FORMATS / "datumaro" / entry, tmp_path / Path(entry).name)
     names = ["@.jpg", "a.jpg", "b.jpg", "c.jpg", "d.jpg", "train_001.jpg", "train_002.jpg"]
-    rows = [{"photo_id": name, "landing_uri": f"/l/E/{name}", "width": 10, "height": 8} for name in names]
+    rows = [{"photo_id": name, "landing_uri": f"/l/E/{name}", "width": 10, "height": 10} for name in names]
     result = read_drop(tmp_path, pl.DataFrame(rows))
     found = result.annotations.select("photo_id", "class_name", "box_x", "box_y", "box_w", "box_h").rows()
     boxes = {(photo_id, name): numbers for photo_id, name, *numbers in found}
-    assert boxes["a.jpg", "background"] == pytest.approx([0.25, 0.5, 0.3, 0.5])
-    assert boxes["train_001.jpg", "label_0"] == pytest.approx([0.1, 0.125, 0.2, 0.25])
-    assert result.quarantine["item"].to_list() == ["val_001.txt"]  # of which there is no photo
+    assert boxes["a.jpg", "background"] == pytest.approx([0.25, 0.4, 0.3, 0.4])
+    assert boxes["train_001.jpg", "label_0"] == pytest.approx([0.1, 0.1, 0.2, 0.2])
+    # one reaches 11 pixels across a photo of 10, of the other there is no photo
+    reasons = dict(result.quarantine.select("item", "reason").iter_rows())
+    assert reasons.keys() == {"c.jpg", "val_001.txt"}
+    assert "of 1 boxes 1 cannot be used: it reaches outside" in reasons["c.jpg"]
 
 
 REAL_FILES = [FORMATS / file.source for file in label_files(list_drop(FORMATS)) if file.byte_size < 30_000]
