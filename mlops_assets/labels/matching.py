@@ -74,7 +74,8 @@ def match_photos(
 
 
 def _parts(column: str) -> pl.Expr:
-    path = pl.col(column).str.replace_all("\\", "/", literal=True)
+    # Archives made on a Mac spell accents as characters of their own.
+    path = pl.col(column).str.normalize("NFC").str.replace_all("\\", "/", literal=True)
     return path.str.split("/").list.filter(~pl.element().is_in(["", "."])).list.tail(3)
 
 

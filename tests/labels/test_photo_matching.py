@@ -11,6 +11,7 @@ PHOTOS = pl.DataFrame(
         ("p3", "E2", "/landing/2026-10-05/E2/b.b.png"),
         ("p4", "E3", "s3://bucket/landing/2026-10-05/E3/c.jpg"),
         ("p5", "E3", "s3://bucket/landing/2026-10-06/E3/c.jpg"),
+        ("p6", "E4", "/landing/2026-10-06/E4/szekr\u00e9ny ajt\u00f3.jpg"),
         ("p3", "E2", "/landing/2026-10-06/E9/copy.png"),
     ],
     schema=["photo_id", "enclosure_id", "landing_uri"],
@@ -30,6 +31,8 @@ PHOTOS = pl.DataFrame(
         ("labels/E2/b.b.*", "p3"),
         ("copy.png", "p3"),
         ("2026-10-06/E3/c.jpg", "p5"),
+        ("E4/szekr\u00e9ny ajt\u00f3.jpg", "p6"),
+        ("set/szekre\u0301ny ajto\u0301.*", "p6"),
     ],
 )
 def test_a_reference_finds_its_photo(reference, photo_id):
