@@ -209,15 +209,19 @@ def _keep_versions(annotations: pl.DataFrame, previous: pl.DataFrame) -> pl.Data
 
     Names as labelled are compared, and files are not: nobody looks at a photo again for a merge or another export.
     """
-    boxes = pl.struct("class_name", *BOX_COLUMNS).hash().sort().alias("boxes")  # 64 bits a box
-    key = ["photo_id", "annotated_at"]
-    before = previous.group_by(key).agg(boxes, pl.col("class_map_version").min().alias("kept"))
-    now = annotations.group_by(key).agg(boxes)
-    unchanged = (
-        now.join(before, on=key, suffix="_before")
-        .filter(pl.col("boxes") == pl.col("boxes_before"))
-        .select("photo_id", "kept")
+    # The sum over a photo's boxes does not depend on their order; of 48 bits each, it does not overflow.
+    boxes = (pl.struct("class_name", *BOX_COLUMNS).hash() // 2**16).sum().alias("boxes")
+    key = ["photo_id", "annotated_at", "boxes", "count"]
+    now, before = (
+        frame.group_by("photo_id").agg(
+            pl.col("annotated_at").first(),
+            boxes,
+            pl.len().alias("count"),
+            pl.col("class_map_version").min().alias("kept"),
+        )
+        for frame in (annotations, previous)
     )
+    unchanged = now.drop("kept").join(before, on=key).select("photo_id", "kept")
     return (
         annotations.join(unchanged, on="photo_id", how="left", maintain_order="left")
         .with_columns(pl.coalesce("kept", "class_map_version").alias("class_map_version"))
