@@ -5,6 +5,7 @@ refused with its reason. The members that hold labels are read; pictures beside 
 """
 
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -29,7 +30,10 @@ _RATIO_COUNTS_FROM = 1024**2
 _ZIP_IN_ZIP = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 _EXPORT_AGAIN = "make the archive again from the exported files"
 
-BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError, LookupError, OSError)
+BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, NotImplementedError),
+    *(ValueError, LookupError, OverflowError, OSError),
+)
 """What zipfile raises on archives that are damaged in one way or another."""
 
 
@@ -72,7 +76,7 @@ def members(file: BinaryIO, is_wanted: Callable[[str], bool]) -> Iterator[Member
         raise LabelFormatError(f"a damaged zip archive: {error}", _EXPORT_AGAIN) from error
     if len(listed) > MAX_MEMBERS:
         raise LabelFormatError(f"an archive of {len(listed):,} files, more than {MAX_MEMBERS:,}", "divide the archive")
-    wanted = [info for info in listed if not info.is_dir() and is_wanted(info.filename)]
+    wanted = [info for info in listed if not info.filename.endswith("/") and is_wanted(info.filename)]
     total = sum(info.file_size for info in wanted)
     if total > MAX_TOTAL_BYTES:
         raise LabelFormatError(
@@ -103,6 +107,8 @@ def _reader(archive: zipfile.ZipFile, info: zipfile.ZipInfo, again: bool) -> Cal
 def _refuse(info: zipfile.ZipInfo, again: bool) -> None:
     name = info.filename.replace("\\", "/")
     kind = stat.S_IFMT(info.external_attr >> 16)
+    if not name:
+        raise LabelFormatError("a member without a name", _EXPORT_AGAIN)
     if info.flag_bits & 0x1:
         raise LabelFormatError("an encrypted member of an archive", "make the archive without a password")
     if name.startswith("/") or ".." in PurePosixPath(name).parts or ":" in name.split("/")[0]:

@@ -133,6 +133,15 @@ def test_limits_of_members_and_bytes(tmp_path, monkeypatch):
     assert "have 12 bytes" in reasons[0]
 
 
+def test_a_member_without_a_name_is_refused(tmp_path):
+    content = bytearray(packed({"x": BOX}))
+    for signature, offset in ((b"PK\x03\x04", 26), (b"PK\x01\x02", 28)):  # lengths of the name and of what follows it
+        at = content.index(signature) + offset
+        content[at : at + 4] = b"\x00\x00\x01\x00"
+    _, reasons = one_reason(tmp_path, bytes(content))
+    assert reasons == ["a member without a name"]
+
+
 def test_a_link_and_a_second_member_of_one_name_are_refused(tmp_path):
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
@@ -147,7 +156,7 @@ def test_a_link_and_a_second_member_of_one_name_are_refused(tmp_path):
     assert result.annotations["photo_id"].to_list() == ["p0"]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=300)
 @given(st.data())
 def test_a_damaged_archive_gives_labels_or_reasons(data):
     content = bytearray(packed(YOLO))
