@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 import polars as pl
 
 from mlops_assets.boxes import BOX_COLUMNS
+from mlops_assets.labels.class_decisions import ClassDecision
 from mlops_assets.labels.drop import DropFile, DropPath, is_companion, list_drop
 from mlops_assets.labels.formats import parse_labels
 from mlops_assets.labels.items import LabelFormatError, LabelledPhoto, LabelProblem, ParsedLabels
@@ -56,6 +57,7 @@ def import_labels(
     known_classes: pl.DataFrame,
     declared: Sequence[KnownClass],
     now: dt.datetime,
+    decisions: Sequence[ClassDecision] = (),
     erased_names: Mapping[str, str] | None = None,
 ) -> ImportResult:
     """Read the whole label drop.
@@ -63,7 +65,7 @@ def import_labels(
     The latest labelling of a photo counts: by annotated_at, which is the file's modification time where the file says
     nothing, then by the order of the drop. Ids are given entry by entry, to names that surviving boxes carry, within
     an entry in the order that its files declare. class_map_version is the number of ids known after the entry was
-    read; a photo whose source, time and boxes are as in `previous` keeps the version that it had.
+    read; a photo whose time and boxes, by name, are as in `previous` keeps the version that it had.
 
     Args:
         drop: Label drop; a missing folder is an empty one.
@@ -73,6 +75,7 @@ def import_labels(
         known_classes: EQUIPMENT_CLASSES as last written, or its first columns; may be empty.
         declared: The use case's `classes`.
         now: Time of the import; labels dated later are counted in the summary.
+        decisions: What people decided about classes; a label counts for the class that its own was merged into.
         erased_names: photo_id of erased photos by `matching.hashed_names`; labels of theirs are passed over, counted in
             the summary and in no table.
 
@@ -87,7 +90,7 @@ def import_labels(
     of_erased = [labelling for labelling in found if labelling.photo_id in erased]
     found = [labelling for labelling in found if labelling.photo_id not in erased]
     latest = _latest(found)
-    vocabulary = Vocabulary.of(known_classes, declared, previous)
+    vocabulary = Vocabulary.of(known_classes, declared, previous, decisions)
     versions = _learn(latest, vocabulary)
     annotations = _keep_versions(_annotations(latest, vocabulary, versions), previous)
     problems = [problem for labels in parsed.values() for problem in labels.problems] + problems
@@ -240,9 +243,12 @@ def _annotations(latest: Sequence[_Labelling], vocabulary: Vocabulary, versions:
 
 
 def _keep_versions(annotations: pl.DataFrame, previous: pl.DataFrame) -> pl.DataFrame:
-    """Photos labelled as before keep the class_map_version that they had."""
-    rows = pl.struct("class_id", *BOX_COLUMNS).sort().alias("rows")
-    key = ["photo_id", "source", "annotated_at"]
+    """Photos labelled as before keep the class_map_version that they had.
+
+    Names as labelled are compared, and files are not: nobody looks at a photo again for a merge or another export.
+    """
+    rows = pl.struct("class_name", *BOX_COLUMNS).sort().alias("rows")
+    key = ["photo_id", "annotated_at"]
     before = previous.group_by(key).agg(rows, pl.col("class_map_version").min().alias("kept_version"))
     unchanged = (
         annotations.group_by(key)

@@ -7,8 +7,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlops_assets.class_keys import class_key
 from mlops_assets.dataset.schema import TRAINING_DATASET
-from mlops_assets.dataset.versions import active_class_map, class_key, data_yaml, fingerprint, manifest
+from mlops_assets.dataset.versions import active_class_map, data_yaml, fingerprint, manifest
 from mlops_assets.labels.schema import EQUIPMENT_CLASSES
 from resources.dataset_versions import DatasetVersions, VoidDatasetError
 from resources.tombstones import Tombstone, Tombstones
