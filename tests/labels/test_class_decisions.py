@@ -137,6 +137,13 @@ def test_a_name_close_to_a_known_one_waits_however_many_boxes_it_has(store: Stor
     assert store.rows("status", "boxes")[2:] == [(2, "active", 12), (3, "merged", 0), (4, "active", 9)]
 
 
+def test_of_two_new_names_the_more_frequent_is_the_known_one_and_what_waits_goes_on_waiting(tmp_path: Path) -> None:
+    store = Store(tmp_path).label(rooter=1, router=2)
+    assert store.rows("close_to") == [(0, 1), (1, None)]
+    assert store.label(rooter=9).rows("status", "close_to") == [(0, "proposed", 1), (1, "proposed", None)]
+    assert store.label(router=1).rows("status", "close_to") == [(0, "proposed", 1), (1, "active", None)]
+
+
 def test_a_declared_class_does_not_wait(tmp_path: Path) -> None:
     store = Store(tmp_path, classes=[{"name": "rooter"}]).label(router=3, rooter=3)
     assert store.rows("class_name", "status") == [(0, "rooter", "active"), (1, "router", "proposed")]

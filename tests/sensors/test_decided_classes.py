@@ -30,7 +30,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def asked(ticks: Ticks) -> int:
     """Imports asked for until nothing more is, each of which succeeds."""
     count = 0
-    for _ in range(4):
+    for _ in range(2):  # one sees the change, one that it stands still
         for run in ticks.tick():
             assert run.job_name == IMPORT_LABELS
             end(ticks.instance, run, "succeeded")
@@ -42,7 +42,6 @@ def test_a_decision_asks_for_one_import(instance: dg.DagsterInstance, settings: 
     ticks = Ticks(instance, settings, "new_labels")
     records = ClassDecisionRecords(root=settings.places("case").store)
     records.add("20261005T000000000000Z-0", {"any": "thing"})
-    assert asked(ticks) == 0  # there are no labels yet
     drop_label(settings, "a.json")
     assert asked(ticks) == 1
     records.add("20261006T000000000000Z-1", {"any": "thing"})
