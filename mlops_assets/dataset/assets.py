@@ -74,6 +74,7 @@ def training_dataset(
     """Boxes of active classes on usable photos; beside it, under its fingerprint, data.yaml, rows and manifest."""
     from mlops_assets.dataset.building import build_dataset, check_trainable, provisional_classes, select_photos
     from mlops_assets.dataset.versions import active_class_map, data_yaml, manifest
+    from mlops_assets.labels.class_links import ClassLinks
     from mlops_assets.photos.lookup import photos_of_visits
 
     photos = photos_of_visits(raw_photos, clean_photos).filter(pl.col("usable"))
@@ -81,7 +82,7 @@ def training_dataset(
     dataset = build_dataset(labelled, photos, equipment_classes, split_assignments)
     check_trainable(dataset, equipment_classes)
     class_map = active_class_map(equipment_classes)
-    facts = manifest(dataset, class_map, BUILDING_CODE)
+    facts = manifest(dataset, class_map, BUILDING_CODE, ClassLinks.of(equipment_classes))
     files = {"data.yaml": data_yaml(None, list(class_map)), "manifest.json": json.dumps(facts, indent=1)}
     address = dataset_versions.put(facts["fingerprint"], dataset, files)
     left_out = select_photos(labelled, photos, equipment_classes, split_assignments).filter(

@@ -7,6 +7,7 @@ import polars as pl
 
 from mlops_assets.boxes import BOX_COLUMNS
 from mlops_assets.dataset.schema import TRAINING_DATASET
+from mlops_assets.labels.class_links import ClassLinks
 
 MAX_BACKGROUND_SHARE = 0.10
 """Largest share of train photos without a box (docs.ultralytics.com, tips for best training results: 0-10 %)."""
@@ -43,10 +44,11 @@ def select_photos(
     Test photos always are; their class_map_version lets evaluation ignore what was not looked for. Of train and val
     are left out:
 
-    - photos with a box of a proposed or merged class: it may be an active class under another name, which training
-      would teach as background. Boxes of deprecated classes are just dropped: nobody wants them found.
-    - photos labelled before an active class existed, if another photo of the enclosure shows that class: it may be
-      here too, unlabelled. In other enclosures the class is taken as absent.
+    - photos with a box of a proposed class: it may be an active class under another name, which training would teach
+      as background. Boxes of deprecated classes are just dropped: nobody wants them found. Those of a merged class
+      are boxes of the class that it counts for.
+    - photos labelled before an active class existed, and those merged into it, if another photo of the enclosure
+      shows that class: it may be here too, unlabelled. In other enclosures the class is taken as absent.
     - train photos without a box beyond MAX_BACKGROUND_SHARE; photo_id, a hash, decides which.
 
     Args:
@@ -61,13 +63,16 @@ def select_photos(
     Raises:
         UnassignedEnclosureError: A labelled enclosure has no split.
     """
-    boxes = _labelled(annotations, photos, splits)
+    links = ClassLinks.of(classes)
+    boxes = _labelled(links.resolve(annotations), photos, splits)
     active = classes.filter(pl.col("status") == "active").select("class_id")
-    hidden = classes.filter(pl.col("status").is_in(["proposed", "merged"])).select("class_id")
+    hidden = classes.filter(pl.col("status") == "proposed").select("class_id")
     shown = boxes.join(active, on="class_id", how="semi")
     first_seen = shown.select("enclosure_id", "class_id").unique()
     labelled = boxes.select("photo_id", "enclosure_id", "split", "class_map_version").unique()
-    unseen = labelled.join(first_seen, on="enclosure_id").filter(pl.col("class_map_version") <= pl.col("class_id"))
+    unseen = labelled.join(first_seen, on="enclosure_id").filter(
+        pl.col("class_map_version") <= links.since(pl.col("class_id"))
+    )
     unseen = unseen.join(shown.select("photo_id", "class_id"), on=["photo_id", "class_id"], how="anti")
     is_test = pl.col("split") == "test"
     selected = labelled.with_columns(
@@ -96,7 +101,12 @@ def build_dataset(
     """
     selected = select_photos(annotations, photos, classes, splits).filter(pl.col("left_out").is_null())
     active = classes.filter(pl.col("status") == "active").select("class_id")
-    shown = annotations.join(active, on="class_id", how="semi").select("photo_id", "class_id", *BOX_COLUMNS)
+    shown = (
+        ClassLinks.of(classes)
+        .resolve(annotations)
+        .join(active, on="class_id", how="semi")
+        .select("photo_id", "class_id", *BOX_COLUMNS)
+    )
     return (
         selected.join(shown, on="photo_id", how="left")
         .select(TRAINING_DATASET.names())
@@ -122,7 +132,9 @@ def check_trainable(dataset: pl.DataFrame, classes: pl.DataFrame) -> None:
     missing = active.join(train, on="class_id", how="anti").sort("class_id")
     if missing.height:
         names = ", ".join(f"{name} ({class_id})" for class_id, name in missing.select("class_id", "class_name").rows())
-        raise UntrainableDatasetError(f"No train box of {names}: label it in enclosures that have no split yet")
+        raise UntrainableDatasetError(
+            f"No train box of {names}: label it in enclosures that have no split yet, or deprecate it"
+        )
     if dataset.filter(pl.col("split") == "val").is_empty():
         raise UntrainableDatasetError("No validation photo: label photos of further enclosures")
 

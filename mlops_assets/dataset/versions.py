@@ -10,12 +10,9 @@ import polars as pl
 import yaml
 
 from mlops_assets.boxes import BOX_COLUMNS
+from mlops_assets.class_keys import class_key
 from mlops_assets.dataset.schema import SPLITS, TRAINING_DATASET
-
-
-def class_key(class_id: int) -> str:
-    """Stable name of a class in weights, ONNX and data.yaml, such as `c0007`; a rename does not change it."""
-    return f"c{class_id:04d}"
+from mlops_assets.labels.class_links import NO_LINKS, ClassLinks
 
 
 def active_class_map(classes: pl.DataFrame) -> dict[int, str]:
@@ -56,18 +53,22 @@ def data_yaml(folder: Path | None, class_ids: Sequence[int]) -> str:
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
-def manifest(dataset: pl.DataFrame, class_map: Mapping[int, str], code_version: str) -> dict[str, Any]:
+def manifest(
+    dataset: pl.DataFrame, class_map: Mapping[int, str], code_version: str, links: ClassLinks = NO_LINKS
+) -> dict[str, Any]:
     """What a model trained on the dataset must be able to tell, ready for JSON.
 
     Returns:
         fingerprint, code_version, class_map; by split `photos`, `background_photos`, `boxes`, `boxes_by_class` and the
-        sorted list `enclosures`, by which promotion makes sure that no test enclosure was trained on.
+        sorted list `enclosures`, by which promotion makes sure that no test enclosure was trained on. Where classes
+        were merged, class_links, which evaluation needs.
     """
     return {
         "fingerprint": fingerprint(dataset, class_map, code_version),
         "code_version": code_version,
         "class_map": {str(class_id): class_map[class_id] for class_id in sorted(class_map)},
         "splits": {split: _contents(dataset.filter(pl.col("split") == split)) for split in SPLITS},
+        **({"class_links": links.as_json()} if links != NO_LINKS else {}),
     }
 
 

@@ -64,6 +64,7 @@ def detector_weights(
     from mlops_assets.detector.candidate import train_candidate, with_overrides
     from mlops_assets.detector.charts import training_curves
     from mlops_assets.detector.training import EpochProgress
+    from mlops_assets.labels.class_links import ClassLinks
 
     check_trainable(training_dataset, equipment_classes)
     class_map = active_class_map(equipment_classes)
@@ -86,7 +87,7 @@ def detector_weights(
     candidate = train_candidate(
         training_dataset,
         class_map,
-        manifest(training_dataset, class_map, BUILDING_CODE),
+        manifest(training_dataset, class_map, BUILDING_CODE, ClassLinks.of(equipment_classes)),
         rules=rules,
         machine=machine,
         champion=champion,
@@ -154,10 +155,11 @@ def detector_evaluation(
     use_case: dg.ResourceParam[UseCase],
 ) -> pl.DataFrame:
     """Candidate and champion on the same snapshot of val and test; the candidate's thresholds, chosen on val."""
-    from mlops_assets.detector.judging import Judged, judge
+    from mlops_assets.detector.judging import Judged, judge, links_of
     from mlops_assets.detector.snapshot import SPLIT_PREDICTIONS, snapshot_name
 
     versions = [model_registry.version(detector_weights.item(0, "model_version"))]
+    manifest = model_registry.download(versions[0].version, files.MANIFEST, Path(machine.scratch) / "models")
     champion = model_registry.champion()
     versions += [champion] if champion and champion.version != versions[0].version else []
     judged: list[Judged] = []
@@ -172,6 +174,7 @@ def detector_evaluation(
                 threads=machine.threads,
                 default_threshold=use_case.inventory.default_threshold,
                 is_candidate=version is versions[0],
+                links=links_of(manifest),
             )
         )
     candidate = judged[0]

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 import polars as pl
 
+from mlops_assets.class_keys import class_key
 from mlops_assets.dataset.export import export_yolo
-from mlops_assets.dataset.versions import class_key
 from mlops_assets.detector import files
 from mlops_assets.detector.bundled import bundled_weights
 from mlops_assets.detector.export import export_onnx

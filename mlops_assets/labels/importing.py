@@ -14,6 +14,7 @@ import polars as pl
 
 from mlops_assets.boxes import BOX_COLUMNS
 from mlops_assets.labels.agreement import label_conflicts
+from mlops_assets.labels.class_decisions import ClassDecision
 from mlops_assets.labels.drop import DropPath, list_drop
 from mlops_assets.labels.finding import Found, Orientations, find_photos
 from mlops_assets.labels.items import ReadRules
@@ -55,6 +56,7 @@ def import_labels(
     known_classes: pl.DataFrame,
     declared: Sequence[KnownClass],
     now: dt.datetime,
+    decisions: Sequence[ClassDecision] = (),
     erased_names: Mapping[str, str] | None = None,
     rules: ReadRules | None = None,
     parsed_before: pl.DataFrame | None = None,
@@ -75,6 +77,7 @@ def import_labels(
         known_classes: EQUIPMENT_CLASSES as last written, or its first columns; may be empty.
         declared: The use case's `classes`.
         now: Time of the import; labels dated later are counted in the summary.
+        decisions: What people decided about classes; a label counts for the class that its own was merged into.
         erased_names: photo_id of erased photos by `matching.hashed_names`; labels of theirs are passed over, counted in
             the summary and in no table.
         rules: How to read.
@@ -93,7 +96,7 @@ def import_labels(
     is_kept = read == 0 and parsed.files.height == before.files.height and found.erased_files.is_empty()
     latest = _latest(found.labellings)
     boxes = found.boxes.join(latest.select("photo"), on="photo", how="semi", maintain_order="left")
-    vocabulary = Vocabulary.of(known_classes, declared, previous)
+    vocabulary = Vocabulary.of(known_classes, declared, previous, decisions)
     versions = _learn(latest, boxes, parsed, vocabulary)
     annotations = _keep_versions(_annotations(latest, boxes, vocabulary, versions), previous)
     quarantine = found.problems.unique().sort(LABEL_QUARANTINE.names())

@@ -7,8 +7,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlops_assets.class_keys import class_key
 from mlops_assets.dataset.schema import TRAINING_DATASET
-from mlops_assets.dataset.versions import active_class_map, class_key, data_yaml, fingerprint, manifest
+from mlops_assets.dataset.versions import active_class_map, data_yaml, fingerprint, manifest
 from mlops_assets.labels.schema import EQUIPMENT_CLASSES
 from resources.dataset_versions import DatasetVersions, VoidDatasetError
 from resources.tombstones import Tombstone, Tombstones
@@ -72,9 +73,9 @@ def test_data_yaml_has_stable_names_and_an_absolute_path(tmp_path):
 
 
 def test_only_active_classes_are_in_the_class_map():
-    rows = [(3, "b", [], "active", None, 1, 1, None), (1, "a", [], "active", None, 1, 1, None)]
-    rows += [(2, "c", [], "proposed", None, 1, 1, None)]
-    assert list(active_class_map(pl.DataFrame(rows, schema=EQUIPMENT_CLASSES, orient="row")).items()) == [
+    found = [(3, "b", "active"), (1, "a", "active"), (2, "c", "proposed")]
+    rows = [{"class_id": class_id, "class_name": name, "status": status} for class_id, name, status in found]
+    assert list(active_class_map(pl.DataFrame(rows, schema=EQUIPMENT_CLASSES)).items()) == [
         (1, "a"),
         (3, "b"),
     ]
