@@ -25,8 +25,9 @@ row = st.one_of(
         side,
         side,
         st.just(4),
+        st.sampled_from(["á", None]),
     ),
-    st.tuples(st.sampled_from("abc"), st.just("E"), st.just("val"), *[st.none()] * 5, st.just(4)),
+    st.tuples(st.sampled_from("abc"), st.just("E"), st.just("val"), *[st.none()] * 5, st.just(4), st.just("h")),
 )
 CLASS_MAP = {0: "battery", 7: "ventilátor"}
 
@@ -57,7 +58,7 @@ def test_the_fingerprint_changes_with_rows_class_map_and_code(rows, more):
 
 
 def test_the_fingerprint_is_the_same_everywhere():
-    rows = [("a", "E", "train", 0, 0.1, 0.2, 0.3, 0.1 + 0.2, 1)]
+    rows = [("a", "E", "train", 0, 0.1, 0.2, 0.3, 0.1 + 0.2, 1, "h")]
     assert fingerprint(table(rows), {0: "x"}, "1") == fingerprint(table(rows).rechunk(), {0: "x"}, "1")
     assert len(fingerprint(table(rows), {0: "x"}, "1")) == 64
 
@@ -72,9 +73,9 @@ def test_data_yaml_has_stable_names_and_an_absolute_path(tmp_path):
 
 
 def test_only_active_classes_are_in_the_class_map():
-    rows = [(3, "b", [], "active", None, 1, 1, None), (1, "a", [], "active", None, 1, 1, None)]
-    rows += [(2, "c", [], "proposed", None, 1, 1, None)]
-    assert list(active_class_map(pl.DataFrame(rows, schema=EQUIPMENT_CLASSES, orient="row")).items()) == [
+    known = ((3, "b", "active"), (1, "a", "active"), (2, "c", "proposed"))
+    rows = [{"class_id": class_id, "class_name": name, "status": status} for class_id, name, status in known]
+    assert list(active_class_map(pl.DataFrame(rows, schema=EQUIPMENT_CLASSES)).items()) == [
         (1, "a"),
         (3, "b"),
     ]
@@ -82,10 +83,10 @@ def test_only_active_classes_are_in_the_class_map():
 
 def test_the_manifest_tells_what_was_trained_on():
     rows = [
-        ("a", "E1", "train", 0, 0.5, 0.5, 0.1, 0.1, 1),
-        ("a", "E1", "train", 7, 0.5, 0.5, 0.1, 0.1, 1),
-        ("b", "E2", "train", None, None, None, None, None, 1),
-        ("c", "E3", "test", 0, 0.5, 0.5, 0.1, 0.1, 1),
+        ("a", "E1", "train", 0, 0.5, 0.5, 0.1, 0.1, 1, "h"),
+        ("a", "E1", "train", 7, 0.5, 0.5, 0.1, 0.1, 1, "h"),
+        ("b", "E2", "train", None, None, None, None, None, 1, "h"),
+        ("c", "E3", "test", 0, 0.5, 0.5, 0.1, 0.1, 1, "h"),
     ]
     told = json.loads(json.dumps(manifest(table(rows), CLASS_MAP, "1")))
     assert told["fingerprint"] == fingerprint(table(rows), CLASS_MAP, "1")
