@@ -16,7 +16,6 @@ from mlops_assets.dataset.building import with_photo_hashes
 from mlops_assets.dataset.difference import Difference, difference
 from mlops_assets.dataset.restoring import (
     DatasetVersion,
-    VersionDamagedError,
     class_map_of,
     kept_photos,
     require_named,
@@ -24,6 +23,7 @@ from mlops_assets.dataset.restoring import (
 from mlops_assets.dataset.schema import DATASET_PHOTOS, DATASET_VERSIONS
 from mlops_assets.dataset.versions import data_yaml, manifest
 from mlops_assets.photos.schema import PHOTO_MEASURES
+from resources.dataset_photos import DamagedDatasetError
 
 if TYPE_CHECKING:  # a script without Dagster gives what has the same methods
     from resources.dataset_versions import DatasetVersions
@@ -101,12 +101,12 @@ def todays_version(dataset: pl.DataFrame, versions: "DatasetVersions", tables: "
     """The version that the table training_dataset is, to train on.
 
     Raises:
-        VersionDamagedError: The table is no longer what the last version holds, as after an erasure.
-        DamagedDatasetError: The version's manifest is gone or cannot be read.
+        DamagedDatasetError: The table is no longer what the last version holds, as after an erasure, or the version's
+            manifest is gone or cannot be read.
     """
     log = tables.read(history.TABLE, DATASET_VERSIONS)
     if log.is_empty():
-        raise VersionDamagedError("No dataset version was made yet: materialise training_dataset")
+        raise DamagedDatasetError("No dataset version was made yet: materialise training_dataset")
     name = str(log["fingerprint"][-1])
     facts = versions.manifest(name)
     require_named(dataset, facts, name)

@@ -9,10 +9,7 @@ import polars as pl
 
 from mlops_assets.dataset.schema import TRAINING_DATASET
 from mlops_assets.dataset.versions import FORMAT, fingerprint
-
-
-class VersionDamagedError(RuntimeError):
-    """What is stored under a fingerprint is not what it names; the message says what to do."""
+from resources.dataset_photos import DamagedDatasetError
 
 
 class PhotoBytes(Protocol):
@@ -73,6 +70,11 @@ class DatasetVersion:
     photos: KeptPhotos
 
     @property
+    def fingerprint(self) -> str:
+        """Its name."""
+        return str(self.manifest["fingerprint"])
+
+    @property
     def class_map(self) -> dict[int, str]:
         """Display names by class_id."""
         return class_map_of(self.manifest)
@@ -95,12 +97,11 @@ def open_version(versions: Versions, name: str) -> DatasetVersion:
     Raises:
         FileNotFoundError: There is no such version.
         VoidDatasetError: See `resources.dataset_versions`.
-        DamagedDatasetError: A file is gone or cannot be read.
-        VersionDamagedError: The rows or the manifest are others than the fingerprint names.
+        DamagedDatasetError: A file is gone or cannot be read, or its rows or manifest are not what the name says.
     """
     rows, facts = versions.restore(name), versions.manifest(name)
     if facts.get("format") != FORMAT:
-        raise VersionDamagedError(
+        raise DamagedDatasetError(
             f"Dataset version {name} is of format {facts.get('format', 1)}, which did not keep the photos' bytes; this "
             f"code opens format {FORMAT}: materialise training_dataset"
         )
@@ -112,11 +113,11 @@ def require_named(rows: pl.DataFrame, manifest: Mapping[str, Any], name: str) ->
     """Make sure that rows, with a manifest's class map and code, are what a fingerprint names.
 
     Raises:
-        VersionDamagedError: They are not.
+        DamagedDatasetError: They are not.
     """
     same_columns = rows.schema == TRAINING_DATASET
     if not same_columns or fingerprint(rows, class_map_of(manifest), str(manifest["code_version"])) != name:
-        raise VersionDamagedError(
+        raise DamagedDatasetError(
             f"The rows, class map and code of dataset version {name} have another fingerprint: they were changed since "
             "it was made. Bring its folder back from a backup, or materialise training_dataset for a new version"
         )

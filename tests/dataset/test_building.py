@@ -104,7 +104,8 @@ def test_a_shot_stands_in_one_split_only_and_test_keeps_it():
     photos = {"t1": ("T1", [0], 1), "t2": ("T2", [0], 1), "v": ("V", [0], 1), "x": ("X", [0], 1), "o": ("T1", [0], 1)}
     train, val = "the same shot stands in test", "the same shot stands in val"
     assert left_out(photos, "active", near={"t1": "x", "v": "x"}) == {
-        **{"t1": train, "v": train},
+        "t1": train,
+        "v": train,
         **dict.fromkeys(("t2", "x", "o")),
     }
     assert left_out(photos, "active", near={"t2": "v"}) == {"t2": val, **dict.fromkeys(("t1", "v", "x", "o"))}

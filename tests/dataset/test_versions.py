@@ -7,6 +7,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlops_assets.dataset.canonical import digest_of
 from mlops_assets.dataset.schema import TRAINING_DATASET
 from mlops_assets.dataset.versions import active_class_map, class_key, data_yaml, fingerprint, manifest
 from mlops_assets.labels.schema import EQUIPMENT_CLASSES
@@ -57,7 +58,34 @@ def test_the_fingerprint_changes_with_rows_class_map_and_code(rows, more):
     assert len(known) == 4
 
 
-def test_the_fingerprint_is_the_same_everywhere():
+def test_the_fingerprint_is_the_same_everywhere_and_next_year():
+    """Where this fails, every version that was ever made can no longer be opened: raise FORMAT and read both."""
+    rows = [
+        ("á" * 3, "E", "train", 0, 0.1, 0.2, 0.3, 0.1 + 0.2, 1, "h"),
+        ("a", "E", "val", None, None, None, None, None, 1, None),
+    ]
+    name = fingerprint(table(rows), {0: "ventilátor"}, "code")
+    assert name == "9e3047fb2290950df67c97673b4b7dba58a1195c5b516053b2b6ec48bffd8104"
+    many = table([(f"p{n:05d}", "E", "train", n % 7, n / 70_000, 0.5, 0.1, 0.1, 1, "h") for n in range(70_000)])
+    assert digest_of(many).hex() == "0dfb54236e27c036093bda69295ed53956061b41074f6feb6bee627132c1fbab"
+    assert (
+        digest_of(many.sample(fraction=1, shuffle=True, seed=3)).hex()
+        == "0dfb54236e27c036093bda69295ed53956061b41074f6feb6bee627132c1fbab"
+    )
+
+
+def test_what_cannot_be_written_down_is_refused_and_equal_numbers_are_equal():
+    zero, minus = (digest_of(pl.DataFrame({"x": [value]})) for value in (0.0, -0.0))
+    assert zero == minus
+    assert digest_of(pl.DataFrame({"x": ["ab", "c"]})) != digest_of(pl.DataFrame({"x": ["a", "bc"]}))
+    assert digest_of(pl.DataFrame({"x": [None, ""]})) != digest_of(pl.DataFrame({"x": ["", ""]}))
+    with pytest.raises(ValueError, match="Column x holds NaN"):
+        digest_of(pl.DataFrame({"x": [float("nan")]}))
+    with pytest.raises(TypeError, match="Column x is List"):
+        digest_of(pl.DataFrame({"x": [[1]]}))
+
+
+def test_the_fingerprint_does_not_depend_on_memory_layout():
     rows = [("a", "E", "train", 0, 0.1, 0.2, 0.3, 0.1 + 0.2, 1, "h")]
     assert fingerprint(table(rows), {0: "x"}, "1") == fingerprint(table(rows).rechunk(), {0: "x"}, "1")
     assert len(fingerprint(table(rows), {0: "x"}, "1")) == 64
