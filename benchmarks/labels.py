@@ -18,6 +18,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -176,7 +177,7 @@ def _write_coco(path: Path, ids: list[str], *, begin: int = 0, boxes: int = BOXE
         {"id": n, "file_name": f"{_enclosure(begin + n)}/{begin + n:07d}.jpg", "width": WIDTH, "height": HEIGHT}
         for n in range(len(ids))
     ]
-    annotations = [
+    annotations: list[dict[str, Any]] = [
         {"id": n * boxes + b, "image_id": n, "category_id": int(classes[n, b]) + 1, "bbox": [*map(int, corners[n, b])]}
         for n in range(len(ids))
         for b in range(boxes)

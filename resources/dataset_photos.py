@@ -41,6 +41,8 @@ class DatasetPhotos:
     def __init__(self, root: str) -> None:
         """Use the folder `datasets/photos` below `root`."""
         self._base = location(root) / "datasets" / FOLDER
+        # Paths made by hand where photos are many: a UPath costs more than to link a file.
+        self._folder = str(self._base.path) if self._base.protocol in _LOCAL_PROTOCOLS else None
 
     def keep(self, photo_id: str, photos: NormalisedPhotos) -> str:
         """Keep a normalised photo as it is now: a hard link where store and file system allow it, else a copy.
@@ -54,8 +56,7 @@ class DatasetPhotos:
             FileNotFoundError: It is not in the store.
             OSError: The store cannot be read or written.
         """
-        source = Path(photos.photo_uri(photo_id)) if self._is_local() else None
-        if source is not None and (linked := self._link(photo_id, source)):
+        if self._folder is not None and (linked := _linked(photos.photo_uri(photo_id), photo_id, self._folder)):
             return linked
         content = photos.read_photo(photo_id)
         sha256 = hashlib.sha256(content).hexdigest()
@@ -85,7 +86,7 @@ class DatasetPhotos:
 
     def path(self, photo_id: str, sha256: str) -> Path | None:
         """The file of a kept photo, to be linked to and never written into; None in an object store."""
-        return Path(self._path(photo_id, sha256).path) if self._is_local() else None
+        return Path(_name(self._folder, photo_id, sha256)) if self._folder is not None else None
 
     def of(self, photo_id: str) -> list[str]:
         """Addresses of everything that is kept of a photo, of whichever version."""
@@ -101,37 +102,39 @@ class DatasetPhotos:
         """
         return [delete(location(address)) for address in self.of(photo_id)]
 
-    def _link(self, photo_id: str, source: Path) -> str | None:
-        """SHA-256 of the file that was linked; None where there is none, it just changed, or links are not made."""
-        try:
-            with source.open("rb") as file:
-                sha256 = hashlib.sha256(file.read()).hexdigest()
-                read = os.fstat(file.fileno())
-        except FileNotFoundError:
-            return None
-        target = Path(self._path(photo_id, sha256).path)
-        try:
-            _link(source, target)
-        except FileExistsError:
-            return sha256 if target.stat().st_size == read.st_size else None
-        except OSError:  # another file system, too many links, or one that makes none
-            return None
-        kept = target.stat()
-        if (kept.st_ino, kept.st_mtime_ns) == (read.st_ino, read.st_mtime_ns):
-            return sha256
-        target.unlink()  # the photo was made anew between reading and linking
-        return None
-
-    def _is_local(self) -> bool:
-        return self._base.protocol in _LOCAL_PROTOCOLS
-
     def _path(self, photo_id: str, sha256: str) -> "UPath":
         return self._base / photo_id[:2] / f"{photo_id}-{sha256}.jpg"
 
 
-def _link(source: Path, target: Path) -> None:
+def _name(folder: str, photo_id: str, sha256: str) -> str:
+    return f"{folder}/{photo_id[:2]}/{photo_id}-{sha256}.jpg"
+
+
+def _linked(source: str, photo_id: str, folder: str) -> str | None:
+    """SHA-256 of the file that was linked; None where there is none, it just changed, or links are not made."""
+    try:
+        with open(source, "rb", buffering=0) as file:  # noqa: PTH123 see __init__
+            sha256 = hashlib.sha256(file.readall()).hexdigest()
+            read = os.fstat(file.fileno())
+    except FileNotFoundError:
+        return None
+    target = _name(folder, photo_id, sha256)
+    try:
+        _link(source, target)
+    except FileExistsError:
+        return sha256 if os.stat(target).st_size == read.st_size else None  # noqa: PTH116
+    except OSError:  # another file system, too many links, or one that makes none
+        return None
+    kept = os.stat(target)  # noqa: PTH116
+    if (kept.st_ino, kept.st_mtime_ns) == (read.st_ino, read.st_mtime_ns):
+        return sha256
+    Path(target).unlink()  # the photo was made anew between reading and linking
+    return None
+
+
+def _link(source: str, target: str) -> None:
     try:
         os.link(source, target)
     except FileNotFoundError:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
         os.link(source, target)
