@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from mlops_assets.boxes import BOX_COLUMNS, with_edges
-from mlops_assets.dataset.schema import SPLITS
+from mlops_assets.dataset.schema import SPLITS, TRAINING_DATASET
 
 CHANGES = ("added", "removed", "changed")
 
@@ -62,6 +62,7 @@ def difference(
     A photo is changed where its bytes, its split, the classes that were looked for or any of its boxes differ. A box
     that came and one that went on the same photo are one changed box where each is the other's best by IoU, from 0.5.
     """
+    before, after = _that_differ(before, after)
     came, went = _surplus(after, before), _surplus(before, after)
     pairs = _same_device(went, came)
     boxes = pl.concat(
@@ -105,6 +106,18 @@ def as_markdown(
         if found.photos.height > most_rows:
             lines += ["", f"… and {found.photos.height - most_rows} further photos."]
     return "\n".join(lines)
+
+
+def _that_differ(before: pl.DataFrame, after: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows of the photos of which any row differs, by hashes of this process: most photos stay as they were."""
+    names = TRAINING_DATASET.names()
+    sums = [
+        frame.select("photo_id", row=frame.select(names).hash_rows()).group_by("photo_id").agg(pl.sum("row"), pl.len())
+        for frame in (before, after)
+    ]
+    same = sums[0].join(sums[1], on=["photo_id", "row", "len"], how="semi")
+    first, second = (frame.join(same, on="photo_id", how="anti") for frame in (before, after))
+    return first, second
 
 
 def _surplus(rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:

@@ -45,6 +45,7 @@ class Made:
         log: DATASET_VERSIONS, this version last.
         previous: Fingerprint of the version before, None for the first.
         changes: From the version before; None for the first, and where nothing is left of the one before.
+        names: Display names of the classes of both.
     """
 
     dataset: pl.DataFrame

@@ -30,7 +30,7 @@ from resources.locations import location
 from resources.tombstones import Tombstone
 
 LABELS = frozenset({"annotations", "label_quarantine"})
-DATASETS = frozenset({"training_dataset", "detector_predictions"})
+DATASETS = frozenset({"training_dataset", "dataset_photos", "detector_predictions"})
 CATALOGUE = frozenset(catalogue.TABLES)
 _A_WRITE_TAKES = dt.timedelta(hours=1)
 
