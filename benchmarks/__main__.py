@@ -6,7 +6,18 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import base_weights, demo, labels, near_duplicates, photos, quality, start, training
+from benchmarks import (
+    base_weights,
+    demo,
+    label_errors,
+    labels,
+    near_duplicates,
+    photos,
+    quality,
+    racks,
+    start,
+    training,
+)
 
 SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "start": start.run,
@@ -16,8 +27,10 @@ SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "demo": demo.run,
     "photos": photos.run,
     "quality": quality.run,
+    "racks": racks.run,
     "near_duplicates": near_duplicates.run,
     "labels": labels.run,
+    "label_errors": label_errors.run,
 }
 
 
