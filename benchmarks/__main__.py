@@ -11,6 +11,7 @@ from benchmarks import (
     class_names,
     demo,
     label_errors,
+    labels,
     near_duplicates,
     photos,
     quality,
@@ -30,6 +31,7 @@ SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "racks": racks.run,
     "near_duplicates": near_duplicates.run,
     "class_names": class_names.run,
+    "labels": labels.run,
     "label_errors": label_errors.run,
 }
 

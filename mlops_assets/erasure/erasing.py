@@ -30,7 +30,7 @@ from resources.locations import location
 from resources.tombstones import Tombstone
 
 LABELS = frozenset({"annotations", "label_quarantine", "label_conflicts", PARSED_LABELS})
-DATASETS = frozenset({"training_dataset", "detector_predictions"})
+DATASETS = frozenset({"training_dataset", "dataset_photos", "detector_predictions"})
 CATALOGUE = frozenset(catalogue.TABLES)
 _A_WRITE_TAKES = dt.timedelta(hours=1)
 
@@ -51,7 +51,7 @@ def preview(places: Places, request: Request) -> Facts:
         "removed": {
             **{f"rows of {name}": count for name, count in rows_with(places, photo_id).items()},
             **{f"rows of {name}": count for name, count in places.database.rows_with(photo_id, CATALOGUE).items()},
-            "files in the store": len(places.photos.stored(photo_id)),
+            "files in the store": len(places.photos.stored(photo_id)) + len(places.datasets.photos().of(photo_id)),
             "uploads": len(uploads),
             "sidecars": sum(len(upload.sidecars) for upload in uploads),
             "texts of Dagster's event log": places.redact_events(event_texts(photo_id, uploads), True),
@@ -135,7 +135,7 @@ def erase_from_catalogue(places: Places, photo_id: str) -> Facts:
 
 
 def erase_files(places: Places, photo_id: str, still_running: Sequence[str] = ()) -> tuple[Facts, list[str]]:
-    """Delete original, normalised photo and uploads, redact the event log, and make sure that nothing is left.
+    """Delete all files of the photo and its uploads, redact the event log, and make sure that nothing is left.
 
     Args:
         places: Where to look.
@@ -150,7 +150,7 @@ def erase_files(places: Places, photo_id: str, still_running: Sequence[str] = ()
     """
     uploads = uploads_of(places, photo_id)
     names = upload_names(uploads)
-    deleted = places.photos.erase_stored(photo_id)
+    deleted = places.photos.erase_stored(photo_id) + places.datasets.photos().erase(photo_id)
     events = places.redact_events(event_texts(photo_id, uploads), False)
     # Once more: what was written while this worked, by steps that no pool keeps away.
     again = _forget(places, photo_id, lambda _: True, names)

@@ -36,6 +36,7 @@ def is_known(places: Places, photo_id: str) -> bool:
     return bool(
         places.photos.tombstones().get(photo_id)
         or places.photos.stored(photo_id)
+        or places.datasets.photos().of(photo_id)
         or rows_with(places, photo_id)
         or places.datasets.holding(photo_id)
     )
@@ -74,6 +75,7 @@ def remaining(places: Places, photo_id: str) -> dict[str, int]:
     counts = {f"table {name}": count for name, count in rows_with(places, photo_id).items()}
     counts |= {f"database {name}": count for name, count in places.database.rows_with(photo_id, TABLES).items()}
     counts["store"] = len(places.photos.stored(photo_id))
+    counts["photos of dataset versions"] = len(places.datasets.photos().of(photo_id))
     counts["landing"] = len(uploads_of(places, photo_id))
     counts["ledger names"] = _named_in_ledger(places, photo_id)
     counts["pages"] = _pages_with(places, photo_id)
