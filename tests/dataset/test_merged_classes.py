@@ -33,7 +33,7 @@ def labels(**photos: tuple[str, int, list[int]]) -> tuple[pl.DataFrame, pl.DataF
         for p, (_, v, found) in photos.items()
         for c in found
     ]
-    homes = [{"photo_id": p, "enclosure_id": home} for p, (home, *_) in photos.items()]
+    homes = [{"photo_id": p, "enclosure_id": home, "shot": p} for p, (home, *_) in photos.items()]
     return pl.DataFrame(rows, schema=ANNOTATIONS), pl.DataFrame(homes)
 
 
