@@ -6,7 +6,19 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import base_weights, demo, label_errors, near_duplicates, photos, quality, racks, start, training
+from benchmarks import (
+    base_weights,
+    class_names,
+    demo,
+    label_errors,
+    labels,
+    near_duplicates,
+    photos,
+    quality,
+    racks,
+    start,
+    training,
+)
 
 SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "start": start.run,
@@ -18,6 +30,8 @@ SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "quality": quality.run,
     "racks": racks.run,
     "near_duplicates": near_duplicates.run,
+    "class_names": class_names.run,
+    "labels": labels.run,
     "label_errors": label_errors.run,
 }
 
