@@ -112,7 +112,7 @@ def test_the_importer_reads_what_comes_back_and_finds_the_photo_by_its_id() -> N
     assert (parsed.problems, labelled.annotator) == ([], "7")
     assert labelled.reference.endswith(f"{photo(1)}.jpg")
     assert labelled.boxes[0][0] == "router"
-    assert labelled.boxes[0][1:] == pytest.approx((0.25, 0.4, 0.3, 0.4))
+    assert labelled.boxes[0][1:5] == pytest.approx((0.25, 0.4, 0.3, 0.4))
     assert labelled.annotated_at == dt.datetime(2026, 11, 26, 9, tzinfo=dt.UTC)
 
 
