@@ -130,7 +130,7 @@ def test_an_unlisted_class_without_a_name_is_quarantined_and_becomes_no_class() 
 
 def test_an_empty_annotation_says_that_nothing_is_there() -> None:
     parsed = imported(export_file(task(1, photo(1), annotations=[annotation()])))
-    assert [each.boxes for each in parsed.photos] == [()]
+    assert [list(each.boxes) for each in parsed.photos] == [[]]
 
 
 def test_drafts_and_refusals_are_no_labels() -> None:
