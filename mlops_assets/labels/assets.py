@@ -32,10 +32,13 @@ def annotations(
     use_case: dg.ResourceParam[UseCase],
 ) -> pl.DataFrame:
     """Every labelled box, the latest labelling of each photo; what cannot be used is quarantined with its reason."""
-    from mlops_assets.labels.class_decisions import all_decisions
+    from mlops_assets.labels.class_decisions import all_decisions, labels_digest
+    from mlops_assets.labels.drop_state import LABEL_STATE, drop_digest
     from mlops_assets.labels.importing import import_labels
     from mlops_assets.photos.lookup import landed_photos
 
+    # Before anything is read: what comes meanwhile makes another state, which the sensor asks for.
+    state = labels_digest(drop_digest(label_drop.path()), class_decisions.ids(), use_case)
     imported = import_labels(
         label_drop.path(),
         photos=landed_photos(raw_photos),
@@ -54,6 +57,7 @@ def annotations(
             "quarantined": imported.quarantine.height,
             "quarantine": preview(imported.quarantine, rows=50),
             "quarantine_table": dg.MetadataValue.path(address),
+            LABEL_STATE: state,
             "preview": preview(imported.annotations),
         }
     )
