@@ -60,7 +60,8 @@ def match_predictions(
 
     Relative boxes serve as they are: intersection over union does not change when both axes are scaled. A prediction
     of a class that was not looked for when the photo was labelled (its class_map_version is not above the class's
-    id, or the lowest of those merged into it), and is not labelled there, is left out. Photos without predictions count.
+    id, or the lowest of those merged into it), and is not labelled there, is left out. Photos without predictions
+    count.
 
     Args:
         truth: Rows of TRAINING_DATASET, all of a split's photos.

@@ -10,11 +10,13 @@ import numpy as np
 import polars as pl
 
 from mlops_assets.boxes import BOX_COLUMNS
-from mlops_assets.detector.suppression import NMS_IOU
 from mlops_assets.labels.class_links import ClassLinks
 
+OVERLAP = 0.5
+"""As `suppression.NMS_IOU`; of its own, since a change there asks for new detections, which the inventory follows."""
 
-def resolve_detections(found: pl.DataFrame, links: ClassLinks, iou: float = NMS_IOU) -> pl.DataFrame:
+
+def resolve_detections(found: pl.DataFrame, links: ClassLinks, iou: float = OVERLAP) -> pl.DataFrame:
     """Detections under the classes that theirs count for.
 
     Args:

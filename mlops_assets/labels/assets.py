@@ -80,7 +80,7 @@ def equipment_classes(
     use_case: dg.ResourceParam[UseCase],
 ) -> pl.DataFrame:
     """The vocabulary: append-only ids; a name becomes an active class at enough boxes in enough enclosures."""
-    from mlops_assets.labels.class_decisions import all_decisions, as_record, decisions_table
+    from mlops_assets.labels.class_decisions import all_decisions, as_record, decisions_table, is_recorded
     from mlops_assets.labels.class_states import waiting_words
     from mlops_assets.labels.vocabulary import equipment_classes as count_classes
     from mlops_assets.labels.vocabulary import recorded_decisions
@@ -89,7 +89,7 @@ def equipment_classes(
     previous = tables.read("equipment_classes", EQUIPMENT_CLASSES)
     written = all_decisions(class_decisions.all(), use_case)
     decisions = recorded_decisions(written, previous, use_case.classes, annotations)
-    for decision in decisions:
+    for decision in filter(is_recorded, decisions):
         class_decisions.add(decision.decision_id, as_record(decision))
     classes = count_classes(
         annotations, landed_photos(raw_photos), previous, use_case.classes, use_case.new_class, decisions

@@ -120,7 +120,7 @@ def in_force(decisions: Iterable[ClassDecision]) -> list[ClassDecision]:
 
 
 def is_recorded(decision: ClassDecision) -> bool:
-    """Whether its classes were looked up when it was written down."""
+    """Whether its classes were looked up, so that it can be written down."""
     return decision.class_id is not None or decision.decision == "undo"
 
 
@@ -132,11 +132,11 @@ def as_record(decision: ClassDecision) -> dict[str, Any]:
 
 
 def decisions_table(decisions: Sequence[ClassDecision]) -> pl.DataFrame:
-    """CLASS_DECISIONS, in order; `in_force` says whether a decision still holds."""
+    """CLASS_DECISIONS, in order; `in_force` says whether a decision holds: not undone, and its class is known."""
     holding = {decision.decision_id for decision in in_force(decisions)}
     undos = _undos_in_force(decisions)
     rows = [
-        asdict(decision) | {"in_force": decision.decision_id in holding | undos}
+        asdict(decision) | {"in_force": is_recorded(decision) and decision.decision_id in holding | undos}
         for decision in sorted(decisions, key=lambda decision: decision.order)
     ]
     return pl.DataFrame(rows, schema=CLASS_DECISIONS)

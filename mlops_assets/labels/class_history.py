@@ -8,7 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mlops_assets.class_keys import class_id_of, class_key
-from mlops_assets.labels.class_decisions import ClassDecision, VocabularyError, in_force, is_recorded
+from mlops_assets.labels.class_decisions import (
+    FROM_COMMAND,
+    ClassDecision,
+    VocabularyError,
+    in_force,
+    is_recorded,
+)
 from mlops_assets.labels.class_names import fold_name
 
 _UNDO = "undo one of them: python -m mlops_assets.labels classes undo <id>"
@@ -35,6 +41,7 @@ class ClassHistory:
         merged: The class that one was merged into directly, and where that stands.
         deprecated: Decision by id.
         accepted: Decision by id.
+        waiting: Decisions of the use case file that mean a class which there is not yet.
         meant: Class ids that each decision means (`of`, and `to` of a merge), by decision_id.
     """
 
@@ -44,6 +51,7 @@ class ClassHistory:
     merged: dict[int, tuple[int, str]] = field(default_factory=dict)
     deprecated: dict[int, ClassDecision] = field(default_factory=dict)
     accepted: dict[int, ClassDecision] = field(default_factory=dict)
+    waiting: list[ClassDecision] = field(default_factory=list)
     meant: dict[str, tuple[int, int | None]] = field(default_factory=dict)
     _owners: dict[str, int] = field(default_factory=dict)
     _claims: dict[str, list[_Claim]] = field(default_factory=dict)
@@ -85,13 +93,13 @@ class ClassHistory:
         """Apply the decisions that are in force.
 
         Two names that a decision says are one, of which both have an id already, are merged, since labels may have come
-        between a decision and the import that knew of it. A decision that is not recorded yet must say so itself.
+        between a decision and the import that knew of it; somebody who decides just now must say so. A decision of the
+        use case file about a class that nobody labelled yet waits for it, so that the file can begin a new store.
 
         Raises:
             VocabularyError: Decisions contradict each other, or mean a class that there is not.
         """
-        holding = in_force(decisions)
-        self._find_classes(holding)
+        holding = self._find_classes(in_force(decisions))
         for decision in holding:
             class_id, to_class_id = self.meant[decision.decision_id]
             if decision.decision == "merge" and to_class_id is not None:
@@ -104,14 +112,17 @@ class ClassHistory:
         for decision in holding:
             self._show(decision)
 
-    def _find_classes(self, decisions: Sequence[ClassDecision]) -> None:
+    def _find_classes(self, decisions: Sequence[ClassDecision]) -> list[ClassDecision]:
         """Look up which class each decision means; names that decisions give come into use as they are found."""
-        waiting = list(decisions)
-        while waiting:
-            found = [decision for decision in waiting if self._find_class(decision)]
-            if not found:
-                self._complain_of_unknown(waiting[0])
-            waiting = [decision for decision in waiting if decision not in found]
+        waiting, found = list(decisions), [True]
+        while any(found):
+            found = [self._find_class(decision) for decision in waiting]
+            waiting = [decision for decision, is_found in zip(waiting, found, strict=True) if not is_found]
+        for decision in waiting:
+            if is_recorded(decision) or decision.source == FROM_COMMAND:
+                self._complain_of_unknown(decision)
+        self.waiting = waiting
+        return [decision for decision in decisions if decision.decision_id in self.meant]
 
     def _find_class(self, decision: ClassDecision) -> bool:
         is_merge = decision.decision == "merge"
@@ -174,7 +185,8 @@ class ClassHistory:
 
     def _settle(self, owner: int, claim: _Claim) -> None:
         """A name that is a class of its own, with an id, is said to mean another class."""
-        if claim.decision is not None and is_recorded(claim.decision):
+        decision = claim.decision
+        if decision is not None and (is_recorded(decision) or decision.source != FROM_COMMAND):
             self._merge(owner, claim.class_id, claim.by)
             return
         own, other = class_key(owner), class_key(claim.class_id)

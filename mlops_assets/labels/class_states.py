@@ -1,7 +1,7 @@
 """What each class is: proposed, active, deprecated or merged, with its counts and the reason in words."""
 
 import datetime as dt
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 import polars as pl
 
@@ -11,6 +11,9 @@ from mlops_assets.labels.class_history import ClassHistory, members
 from mlops_assets.labels.class_names import closest
 from mlops_assets.labels.schema import EQUIPMENT_CLASSES
 from mlops_assets.use_case import NewClassRules
+
+_Count = tuple[int, int, dt.datetime | None]
+_NOTHING: _Count = (0, 0, None)
 
 
 def class_states(
@@ -28,12 +31,19 @@ def class_states(
     counted = _counts(history, annotations, photos)
     before = {row["class_id"]: row for row in previous.iter_rows(named=True)}
     groups = members(history)
-    held = set(declared) | history.accepted.keys()
     active = {class_id for class_id, row in before.items() if _was_active(row)}
-    close = _close_classes(history, held | active, rules.near_name)
+    settled = set(declared) | history.accepted.keys() | history.deprecated.keys() | active
+
+    def standing(class_id: int) -> tuple[bool, bool, int, int]:
+        """Who comes first is the known one; what was held up stays so, however many boxes it gets."""
+        was_held = class_id in before and before[class_id].get("close_to") is not None
+        return was_held, class_id not in before, -counted.get(class_id, _NOTHING)[0], class_id
+
+    unsettled = sorted(history.names.keys() - settled - history.merged.keys(), key=standing)
+    close = _close_classes(history, settled, unsettled, rules.near_name)
     rows = []
     for class_id in sorted(history.names):
-        boxes, enclosures, labelled_now = counted.get(class_id, (0, 0, None))
+        boxes, enclosures, labelled_now = counted.get(class_id, _NOTHING)
         was = before.get(class_id, {})
         close_to = close.get(class_id)
         is_enough = boxes >= rules.min_boxes and enclosures >= rules.min_enclosures
@@ -107,21 +117,23 @@ def _said(decision: ClassDecision) -> str:
     return f"{decision.why} ({decision.by}, {decision.at:%Y-%m-%d})"
 
 
-def _close_classes(history: ClassHistory, settled: Collection[int], threshold: float) -> dict[int, int]:
-    """The class that the name of each unsettled one is close to: a settled one, or one that came before it."""
+def _close_classes(
+    history: ClassHistory, settled: Collection[int], unsettled: Sequence[int], threshold: float
+) -> dict[int, int]:
+    """The class that the name of each unsettled one is close to: a settled one, or one that comes before it."""
     found: dict[int, int] = {}
-    for class_id in sorted(history.names):
-        if class_id in settled or class_id in history.merged or class_id in history.deprecated:
-            continue
+    known = set(settled)
+    for class_id in unsettled:
         others = [
             (history.root(other), name)
             for other in history.names
-            if history.root(other) != class_id and (other < class_id or other in settled)
+            if history.root(other) in known
             for name in _names(history, other)
         ]
-        scores = [other for own in _names(history, class_id) if (other := closest(own, others, threshold)) is not None]
-        if scores:
-            found[class_id] = scores[0]
+        close = [other for own in _names(history, class_id) if (other := closest(own, others, threshold)) is not None]
+        if close:
+            found[class_id] = close[0]
+        known.add(class_id)
     return found
 
 
@@ -130,9 +142,7 @@ def _names(history: ClassHistory, class_id: int) -> Iterator[str]:
     yield from history.aliases[class_id]
 
 
-def _counts(
-    history: ClassHistory, annotations: pl.DataFrame, photos: pl.DataFrame
-) -> dict[int, tuple[int, int, dt.datetime | None]]:
+def _counts(history: ClassHistory, annotations: pl.DataFrame, photos: pl.DataFrame) -> dict[int, _Count]:
     """Boxes, enclosures and earliest labelling by the class that boxes count for."""
     homes = photos.select("photo_id", "enclosure_id").unique("photo_id", keep="first", maintain_order=True)
     roots = {class_id: history.root(class_id) for class_id in history.names}

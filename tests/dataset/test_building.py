@@ -23,8 +23,8 @@ SPLITS = pl.DataFrame(
 
 
 def classes(*statuses):
-    rows = [(n, f"class {n}", [], status, None, 1, 1, None) for n, status in enumerate(statuses)]
-    return pl.DataFrame(rows, schema=EQUIPMENT_CLASSES, orient="row")
+    rows = [{"class_id": n, "class_name": f"class {n}", "status": status} for n, status in enumerate(statuses)]
+    return pl.DataFrame(rows, schema=EQUIPMENT_CLASSES)
 
 
 def labels(photos):

@@ -73,9 +73,9 @@ def test_data_yaml_has_stable_names_and_an_absolute_path(tmp_path):
 
 
 def test_only_active_classes_are_in_the_class_map():
-    rows = [(3, "b", [], "active", None, 1, 1, None), (1, "a", [], "active", None, 1, 1, None)]
-    rows += [(2, "c", [], "proposed", None, 1, 1, None)]
-    assert list(active_class_map(pl.DataFrame(rows, schema=EQUIPMENT_CLASSES, orient="row")).items()) == [
+    found = [(3, "b", "active"), (1, "a", "active"), (2, "c", "proposed")]
+    rows = [{"class_id": class_id, "class_name": name, "status": status} for class_id, name, status in found]
+    assert list(active_class_map(pl.DataFrame(rows, schema=EQUIPMENT_CLASSES)).items()) == [
         (1, "a"),
         (3, "b"),
     ]
