@@ -4,7 +4,6 @@ Deterministic: the same drop, photos and previous tables give the same rows in t
 """
 
 import datetime as dt
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -111,12 +110,6 @@ def import_labels(
         "of_erased_photos": len(of_erased),
     }
     return ImportResult(annotations, quarantine, summary)
-
-
-def drop_digest(drop: DropPath) -> str:
-    """SHA-256 over names, sizes and modification times, hex, or "" for an empty drop; opens no file."""
-    lines = sorted(f"{file.source}\0{file.byte_size}\0{file.modified_at.isoformat()}\n" for file in list_drop(drop))
-    return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else ""
 
 
 def _read(files: Sequence[DropFile]) -> dict[str, ParsedLabels]:

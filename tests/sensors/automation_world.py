@@ -86,10 +86,11 @@ class World:
         self.drops += 1
         (self.drop / f"{self.drops:03d}.json").write_text(json.dumps([class_id, boxes]))
 
-    def withdraw(self, number: int) -> None:
-        files = sorted(self.drop.iterdir())
+    def withdraw(self, back: int) -> None:
+        """A file is taken away again, the last one if `back` is 0."""
+        files = sorted(self.drop.iterdir(), reverse=True)
         if files:
-            files[number % len(files)].unlink()
+            files[back % len(files)].unlink()
 
     def deprecate(self, class_id: int) -> None:
         self.retired.add(class_id)
@@ -162,17 +163,21 @@ class World:
         wanted = [dg.DagsterRunStatus(status) for status in statuses]
         return list(self.instance.get_runs(dg.RunsFilter(statuses=wanted)))
 
-    def start(self) -> None:
+    def start(self, job: str | None = None) -> None:
         for run in self.runs("NOT_STARTED"):
+            if job not in (None, self._job(run)):
+                continue
             self._event(run, dg.DagsterEvent("PIPELINE_START", run.job_name))
             if self._job(run) == IMPORT_LABELS:
                 self.read[run.run_id] = (self.state(), self._labelled())
             else:
                 self.read[run.run_id] = self.active()
 
-    def end(self, outcome: str, *, late: bool = False, promoted: bool = True) -> None:
+    def end(self, outcome: str, job: str | None = None, *, late: bool = False, promoted: bool = True) -> None:
         """The runs that have started end; a late failure comes after the tables were written."""
         for run in self.runs("STARTED"):
+            if job not in (None, self._job(run)):
+                continue
             read = self.read.pop(run.run_id)
             if outcome == "succeeded" or late:
                 if self._job(run) == IMPORT_LABELS:
@@ -354,11 +359,12 @@ class World:
     def settle(self) -> None:
         """Everybody is content from now on: the tables must come to hold what was labelled, and the champion too."""
         for _ in range(40):
+            still = not self.runs(*IN_PROGRESS) and not self.held
             started = sum(self.tick(name) for name in JOBS)
             self.start()
             self.end("succeeded")
             self.check()
-            if not started and not self.runs(*IN_PROGRESS) and not self.held:
+            if still and not started:
                 if "cooldown" not in self.said["new_equipment_classes"] and "waiting until" not in str(self.said):
                     break
                 self.now += dt.timedelta(hours=7)

@@ -6,16 +6,20 @@ times, and what was trained and refused is not trained again on the same labels.
 
 import datetime as dt
 import random
-from collections import Counter
+from itertools import pairwise
 
+import pytest
 from automation_world import JOBS, World
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from mlops_assets.jobs import IMPORT_LABELS, RETRAIN_DETECTOR
+
 SENSORS = st.sampled_from(sorted(JOBS))
 OUTCOMES = st.sampled_from(["succeeded", "succeeded", "failed", "canceled", "retried"])
 CLASSES = st.integers(0, 4)
+JOB = st.sampled_from(sorted(JOBS.values()))
 
 
 class Automation(RuleBasedStateMachine):
@@ -27,9 +31,9 @@ class Automation(RuleBasedStateMachine):
     def annotators_drop_a_file(self, class_id: int, boxes: int) -> None:
         self.world.label(class_id, boxes)
 
-    @rule(number=st.integers(0, 9))
-    def annotators_withdraw_a_file(self, number: int) -> None:
-        self.world.withdraw(number)
+    @rule(back=st.integers(0, 2))
+    def annotators_withdraw_a_file(self, back: int) -> None:
+        self.world.withdraw(back)
 
     @rule(class_id=CLASSES)
     def a_class_is_deprecated(self, class_id: int) -> None:
@@ -39,10 +43,27 @@ class Automation(RuleBasedStateMachine):
     def a_sensor_ticks(self, name: str, at_once: int, crash: bool) -> None:
         self.world.tick(name, at_once=at_once, crash=crash and at_once == 1)
 
-    @rule()
-    def both_sensors_tick_until_labels_stand_still(self) -> None:
-        for name in ("new_labels", "new_labels", "new_equipment_classes"):
-            self.world.tick(name)
+    @rule(class_id=CLASSES, boxes=st.integers(1, 25), outcome=OUTCOMES)
+    def labels_are_dropped_and_imported(self, class_id: int, boxes: int, outcome: str) -> None:
+        self.world.label(class_id, boxes)
+        self._import(outcome)
+
+    @rule(outcome=OUTCOMES)
+    def a_file_is_withdrawn_and_labels_are_imported(self, outcome: str) -> None:
+        self.world.withdraw(0)
+        self._import(outcome)
+
+    @rule(outcome=OUTCOMES, promoted=st.booleans())
+    def classes_are_trained(self, outcome: str, promoted: bool) -> None:
+        self.world.tick("new_equipment_classes")
+        self.world.start(RETRAIN_DETECTOR)
+        self.world.end(outcome, RETRAIN_DETECTOR, promoted=promoted)
+
+    def _import(self, outcome: str) -> None:
+        for _ in range(2):
+            self.world.tick("new_labels")
+        self.world.start(IMPORT_LABELS)
+        self.world.end(outcome, IMPORT_LABELS)
 
     @rule(name=SENSORS)
     def a_cursor_is_lost(self, name: str) -> None:
@@ -54,20 +75,15 @@ class Automation(RuleBasedStateMachine):
         if old:
             self.world.cursors[name] = old[max(0, len(old) - 1 - back)]
 
-    @rule()
-    def runs_start(self) -> None:
-        self.world.start()
+    @rule(job=JOB)
+    def runs_start(self, job: str) -> None:
+        self.world.start(job)
 
-    @rule(outcome=OUTCOMES, late=st.booleans(), promoted=st.booleans())
-    def runs_end(self, outcome: str, late: bool, promoted: bool) -> None:
-        self.world.end(outcome, late=late, promoted=promoted)
+    @rule(job=JOB, outcome=OUTCOMES, late=st.booleans(), promoted=st.booleans())
+    def runs_end(self, job: str, outcome: str, late: bool, promoted: bool) -> None:
+        self.world.end(outcome, job, late=late, promoted=promoted)
 
-    @rule(outcome=OUTCOMES, promoted=st.booleans())
-    def runs_start_and_end(self, outcome: str, promoted: bool) -> None:
-        self.world.start()
-        self.world.end(outcome, promoted=promoted)
-
-    @rule(job=st.sampled_from(sorted(JOBS.values())), assets=st.booleans())
+    @rule(job=JOB, assets=st.booleans())
     def a_person_starts_one(self, job: str, assets: bool) -> None:
         self.world.by_hand(job, assets=assets)
 
@@ -92,13 +108,13 @@ class Automation(RuleBasedStateMachine):
         self.world.instance.dispose()
 
 
-TestAutomation = Automation.TestCase
-TestAutomation.settings = settings(
-    max_examples=8,
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+class TestAutomation(Automation.TestCase):  # type: ignore[misc]
+    settings = settings(max_examples=5, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.mark.slow
+class TestAutomationForLong(Automation.TestCase):  # type: ignore[misc]
+    settings = settings(max_examples=60, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.slow
@@ -113,17 +129,22 @@ def test_a_thousand_ticks_over_fifty_drops() -> None:
         world.tick(name, at_once=chance.choice([1, 1, 2]), crash=chance.random() < 0.05)
         if chance.random() < 0.05:
             world.cursors[name] = chance.choice([None, *world.old_cursors.get(name, [])])
+        if chance.random() < 0.02:
+            world.withdraw(0)
         if chance.random() < 0.5:
             world.start()
-        if chance.random() < 0.4:
-            promoted = chance.random() < 0.7
-            world.end(chance.choice(outcomes), late=chance.random() < 0.2, promoted=promoted)
+        for job, ends in ((IMPORT_LABELS, 0.4), (RETRAIN_DETECTOR, 0.1)):
+            if chance.random() < ends:
+                promoted, late = chance.random() < 0.7, chance.random() < 0.2
+                world.end(chance.choice(outcomes), job, late=late, promoted=promoted)
         world.now += dt.timedelta(minutes=chance.choice([1, 30, 240]))
     world.settle()
     world.check()
     assert (world.drops, world.ticks >= 1000) == (50, True)
-    assert set(Counter(world.imports).values()) == {1}, "a state was imported twice"
+    assert all(one != next_one for one, next_one in pairwise(world.imports)), "a state was imported twice"
+    assert len(world.imports) > 25
     trained = [tuple(sorted(t.boxes.items())) for t in world.trained]
     assert len(trained) == len(set(trained)), "the same labels were trained twice"
+    assert len(trained) > 5
     assert any(not t.promoted for t in world.trained)
     world.instance.dispose()

@@ -31,21 +31,24 @@ class Ticks:
     case: UseCase = CASE
     cursor: str | None = None
     keys: list[str] = field(default_factory=list)
+    said: str = ""
+
+    def __post_init__(self) -> None:
+        self.definitions = build_defs(self.settings, self.case)
 
     def tick(self) -> list[dg.DagsterRun]:
-        definitions = build_defs(self.settings, self.case)  # anew, as after a restart
-        sensor = definitions.get_repository_def().get_sensor_def(self.name)
+        sensor = self.definitions.get_repository_def().get_sensor_def(self.name)
         with dg.build_sensor_context(
             instance=self.instance, cursor=self.cursor, resources=build_resources(self.settings, self.case)
         ) as context:
             data = sensor.evaluate_tick(context)
-        self.cursor = data.cursor
+        self.cursor, self.said = data.cursor, data.skip_message or ""
         fresh = [request for request in data.run_requests or [] if request.run_key not in self.keys]
         self.keys += [str(request.run_key) for request in fresh]
-        return [self.submit(definitions, sensor.job_name, request.tags) for request in fresh]
+        return [self.submit(sensor.job_name, request.tags) for request in fresh]
 
-    def submit(self, definitions: dg.Definitions, job: str, tags: dict[str, str]) -> dg.DagsterRun:
-        job_def = definitions.resolve_job_def(job)  # whose tags every run gets, whoever submits it
+    def submit(self, job: str, tags: dict[str, str]) -> dg.DagsterRun:
+        job_def = self.definitions.resolve_job_def(job)  # whose tags every run gets, whoever submits it
         run_tags = {**job_def.run_tags, **tags, "dagster/sensor_name": self.name}
         return self.instance.create_run_for_job(job_def, tags=run_tags, status=dg.DagsterRunStatus.NOT_STARTED)
 
@@ -76,7 +79,7 @@ def write_classes(settings: Settings, **boxes: int) -> None:
     Tables(root=settings.places("case").store).write("equipment_classes", frame, EQUIPMENT_CLASSES)
 
 
-def write_champion(settings: Settings, class_map: str) -> None:
+def write_champion(settings: Settings, class_map: str, class_boxes: str | None = None) -> None:
     row = {
         "model_version": "1",
         "promoted": True,
@@ -85,10 +88,9 @@ def write_champion(settings: Settings, class_map: str) -> None:
         "champion_class_map": class_map,
         "champion_thresholds": "{}",
         "champion_export": "",
+        "class_boxes": class_boxes,
     }
-    frame = pl.DataFrame([row], schema_overrides=CHAMPION_DETECTOR).with_columns(
-        test_snapshot=pl.lit("s"), decided_at=pl.lit(None, pl.Datetime("us", "UTC"))
-    )
+    frame = pl.DataFrame([row], schema=CHAMPION_DETECTOR)
     Tables(root=settings.places("case").store).write("champion_detector", frame, CHAMPION_DETECTOR)
 
 
@@ -182,7 +184,7 @@ def test_classes_that_the_champion_lacks_are_trained_once(instance: dg.DagsterIn
 def test_no_retraining_beside_another_that_a_person_started(instance: dg.DagsterInstance, settings: Settings) -> None:
     ticks = Ticks(instance, settings, "new_equipment_classes")
     write_classes(settings, battery=12)
-    own = ticks.submit(build_defs(settings, CASE), RETRAIN_DETECTOR, {})
+    own = ticks.submit(RETRAIN_DETECTOR, {})
     assert ticks.tick() == []
     end(instance, own, "canceled")
     assert len(ticks.tick()) == 1
@@ -191,7 +193,7 @@ def test_no_retraining_beside_another_that_a_person_started(instance: dg.Dagster
 def test_another_use_cases_retraining_keeps_none_from_its_own(instance: dg.DagsterInstance, settings: Settings) -> None:
     """Jobs of two code locations have the same names, whether a sensor or a person started them."""
     other = Ticks(instance, settings, "new_equipment_classes", CASE.model_copy(update={"name": "other"}))
-    started = other.submit(build_defs(settings, other.case), RETRAIN_DETECTOR, {})
+    started = other.submit(RETRAIN_DETECTOR, {})
     assert started.tags["mlops/use_case"] == "other"
     write_classes(settings, battery=12)
     (run,) = Ticks(instance, settings, "new_equipment_classes").tick()
@@ -208,3 +210,40 @@ def test_a_failed_retraining_is_asked_for_under_the_next_attempt(
     (second,) = ticks.tick()
     assert (first.tags["mlops/attempt"], second.tags["mlops/attempt"]) == ("1", "2")
     assert first.tags["mlops/request_key"] == second.tags["mlops/request_key"]
+
+
+@pytest.mark.parametrize("case", ["case", "other"])
+def test_assets_chosen_by_hand_count_as_a_retraining_of_their_use_case(
+    instance: dg.DagsterInstance, settings: Settings, case: str
+) -> None:
+    ticks = Ticks(instance, settings, "new_equipment_classes")
+    write_classes(settings, battery=12)
+    chosen = frozenset({dg.AssetKey([case, "detector_weights"])})
+    run = dg.DagsterRun("__ASSET_JOB", asset_selection=chosen, status=dg.DagsterRunStatus.STARTED)
+    instance.add_run(run)
+    if case == "other":
+        assert len(ticks.tick()) == 1
+        return
+    assert ticks.tick() == []
+    assert f"a retraining is under way (run {run.run_id[:8]} is running)" in ticks.said
+    end(instance, run, "canceled")
+    assert len(ticks.tick()) == 1
+
+
+def test_a_tick_says_what_it_waits_for(instance: dg.DagsterInstance, settings: Settings) -> None:
+    ticks = Ticks(instance, settings, "new_equipment_classes")
+    ticks.tick()
+    assert ticks.said == "no class is active yet"
+    write_classes(settings, battery=12, router=30)
+    row = {"class_id": 2, "class_name": "surge_arrester", "status": "proposed", "boxes": 14, "enclosures": 2}
+    reason = "has 14 of 20 boxes, 2 of 3 enclosures"
+    tables = Tables(root=settings.places("case").store)
+    proposed = pl.DataFrame([row | {"reason": reason, "known_since": 2}], schema=EQUIPMENT_CLASSES)
+    table = pl.concat([tables.read("equipment_classes", EQUIPMENT_CLASSES), proposed])
+    tables.write("equipment_classes", table, EQUIPMENT_CLASSES)
+    write_champion(settings, '{"0": "battery", "1": "router"}', class_boxes='{"0": 12, "1": 7}')
+    ticks.tick()
+    assert ticks.said == (
+        "version 1, the champion, knows all 2 classes; waiting: surge_arrester has 14 of 20 boxes, 2 of 3 enclosures; "
+        "23 labelled boxes are new since the champion's dataset, which alone asks for nothing"
+    )
