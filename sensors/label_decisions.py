@@ -50,6 +50,8 @@ class Imported:
         run_id: Of its run; "" if none is known.
         key: Under which a sensor asked for that run; None if somebody else did.
         succeeded: Whether that run came to its end with all checks; None if it is not known (any more).
+        waiting: Labels that it left, since their photos were not taken in yet.
+        photos: Number of the last intake of photos, if that was after it had begun and labels wait for photos; else 0.
     """
 
     state: str
@@ -57,22 +59,35 @@ class Imported:
     run_id: str = ""
     key: str | None = None
     succeeded: bool | None = None
+    waiting: int = 0
+    photos: int = 0
 
 
 def label_key(state: str, imported: Imported | None) -> str:
-    """Key of the request to import a state: that state, and the import that there was before.
+    """Key of the request to import a state: that state, the import before, and the photos that came for its labels.
 
     A run that wrote the tables and then failed is asked for again under its own key.
     """
     if imported is not None and imported.state == state and imported.succeeded is False and imported.key:
         return imported.key
-    return f"labels-{state[:16]}-{imported.number if imported else 0}"
+    if imported is None:
+        return f"labels-{state[:16]}-0"
+    photos = f"-{imported.photos}" if imported.photos and imported.state == state else ""
+    return f"labels-{state[:16]}-{imported.number}{photos}"
 
 
 def decide_labels(
-    state: str, seen: str, imported: Imported | None, attempts: Sequence[Attempt], *, busy: str | None
+    state: str,
+    seen: str,
+    imported: Imported | None,
+    attempts: Sequence[Attempt],
+    *,
+    busy: str | None,
+    taking_in: str | None = None,
 ) -> Decision:
     """Import once the labels have stood still for one pass, unless the tables come from this very state.
+
+    Labels may come before their photos; so a state is imported again once photos were taken in for those that wait.
 
     Args:
         state: Of the labels now; "" for an empty drop.
@@ -80,15 +95,22 @@ def decide_labels(
         imported: What the tables come from.
         attempts: Earlier runs under `label_key`.
         busy: What imports just now, in words.
+        taking_in: What takes in photos just now, in words.
     """
     key = label_key(state, imported)
     if not state:
         kept = "; what was imported stays" if imported else ""
         return Decision(key, None, f"the label drop is empty{kept}")
-    if imported is not None and imported.state == state and imported.succeeded is not False:
-        return Decision(key, None, f"imported as it is{f' by run {imported.run_id[:8]}' if imported.run_id else ''}")
+    is_done = imported is not None and imported.state == state and imported.succeeded is not False
+    waiting = f"{imported.waiting} labels wait for their photos" if imported and imported.waiting else ""
+    if is_done and imported is not None and not imported.photos:
+        by = f" by run {imported.run_id[:8]}" if imported.run_id else ""
+        return Decision(key, None, f"imported as it is{by}{'; ' if waiting else ''}{waiting}")
     if busy:
         return Decision(key, None, f"labels are being imported: {busy}")
     if state != seen:
         return Decision(key, None, "the labels changed; waiting until they stand still")
-    return decide_attempt(key, attempts)
+    if is_done and taking_in:
+        return Decision(key, None, f"{waiting}, which are being taken in: {taking_in}")
+    decision = decide_attempt(key, attempts)
+    return Decision(key, decision.attempt, f"{waiting}: {decision.reason}") if is_done else decision

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from mlops_assets.jobs import IMPORT_LABELS
+from mlops_assets.jobs import IMPORT_LABELS, INGEST_DAY
 from mlops_assets.use_case import UseCase
 from resources.class_decisions import ClassDecisionRecords
 from resources.label_drop import LabelDrop
@@ -49,6 +49,9 @@ def new_labels(use_case: UseCase, interval: int, clock: Callable[[], float] = ti
             imported,
             earlier_attempts(context.instance, use_case.name, key),
             busy=busy,
+            taking_in=in_progress(context.instance, use_case.name, INGEST_DAY)
+            if imported and imported.photos
+            else None,
         )
         after = LabelCursor(state)
         if decision.attempt is None:
@@ -60,7 +63,7 @@ def new_labels(use_case: UseCase, interval: int, clock: Callable[[], float] = ti
 
 def last_import(instance: dg.DagsterInstance, use_case: str) -> Imported | None:
     """The last import of labels that wrote its tables to the end, whoever asked for it."""
-    from mlops_assets.labels.drop_state import LABEL_STATE
+    from mlops_assets.labels.drop_state import LABEL_STATE, WAITING_LABELS
 
     classes = instance.fetch_materializations(dg.AssetKey([use_case, "equipment_classes"]), limit=1).records
     if not classes:
@@ -68,16 +71,25 @@ def last_import(instance: dg.DagsterInstance, use_case: str) -> Imported | None:
     number, run_id = classes[0].storage_id, classes[0].run_id
     labels = instance.fetch_materializations(dg.AssetKey([use_case, "annotations"]), limit=1).records
     event = labels[0].asset_materialization if labels and labels[0].storage_id < number else None
-    found = event.metadata.get(LABEL_STATE) if event else None
+    metadata = {name: value.value for name, value in event.metadata.items()} if event else {}
+    waiting = metadata.get(WAITING_LABELS, 0)
+    photos = _newest(instance, use_case, "raw_photos") if waiting else 0
     run = instance.get_run_by_id(run_id) if run_id else None
     status = status_of(run) if run else None
     return Imported(
-        state=str(found.value) if found else "",
+        state=str(metadata.get(LABEL_STATE, "")),
         number=number,
         run_id=run_id if run else "",
         key=key_of(run, use_case) if run else None,
         succeeded={"succeeded": True, "failed": False}.get(status) if status else None,
+        waiting=waiting if isinstance(waiting, int) else 0,
+        photos=photos if labels and photos > labels[0].storage_id else 0,
     )
+
+
+def _newest(instance: dg.DagsterInstance, use_case: str, asset: str) -> int:
+    records = instance.fetch_materializations(dg.AssetKey([use_case, asset]), limit=1).records
+    return records[0].storage_id if records else 0
 
 
 def _wait(reason: str, cursor: LabelCursor) -> dg.SensorResult:

@@ -17,6 +17,9 @@ from mlops_assets.labels.drop import DropPath
 LABEL_STATE = "label_state"
 """Metadata of a materialisation of `annotations`: the state of labels and decisions that it was made from."""
 
+WAITING_LABELS = "waiting_for_photos"
+"""Metadata of the same: labels whose photo was not taken in yet."""
+
 
 @dataclass(frozen=True)
 class Listing:

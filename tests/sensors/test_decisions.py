@@ -1,3 +1,4 @@
+import dataclasses
 import datetime as dt
 from collections.abc import Sequence
 
@@ -78,6 +79,18 @@ def test_a_run_that_failed_after_it_had_written_the_tables_is_asked_for_again_un
     failed = Imported("a", 9, "run", "labels-a-0", succeeded=False)
     assert label_key("a", failed) == "labels-a-0"
     assert decide_labels("a", "a", failed, [Attempt(1, "failed")], busy=None).attempt == 2
+
+
+def test_labels_that_came_before_their_photos_are_imported_again_when_photos_were_taken_in() -> None:
+    waiting = Imported("a", 9, "12345678-run", "labels-a-0", succeeded=True, waiting=3)
+    assert label_reason("a", "a", waiting) == "imported as it is by run 12345678; 3 labels wait for their photos"
+    came = dataclasses.replace(waiting, photos=12)
+    again = decide_labels("a", "a", came, [], busy=None)
+    assert (again.key, again.attempt) == ("labels-a-9-12", 1)
+    assert again.reason == "3 labels wait for their photos: first request"
+    during = decide_labels("a", "a", came, [], busy=None, taking_in="run 2 is running")
+    assert during.reason == "3 labels wait for their photos, which are being taken in: run 2 is running"
+    assert label_key("b", came) == "labels-b-9"
 
 
 def test_cursors_of_other_releases_count_as_nothing_seen() -> None:

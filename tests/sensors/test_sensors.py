@@ -11,6 +11,8 @@ import pytest
 from definitions import build_defs, build_resources
 from mlops_assets.detector.schema import CHAMPION_DETECTOR
 from mlops_assets.jobs import IMPORT_LABELS, RETRAIN_DETECTOR
+from mlops_assets.labels.class_decisions import labels_digest
+from mlops_assets.labels.drop_state import LABEL_STATE, WAITING_LABELS, drop_digest
 from mlops_assets.labels.schema import EQUIPMENT_CLASSES
 from mlops_assets.use_case import UseCase
 from resources.settings import Settings
@@ -247,3 +249,31 @@ def test_a_tick_says_what_it_waits_for(instance: dg.DagsterInstance, settings: S
         "version 1, the champion, knows all 2 classes; waiting: surge_arrester has 14 of 20 boxes, 2 of 3 enclosures; "
         "23 labelled boxes are new since the champion's dataset, which alone asks for nothing"
     )
+
+
+def materialize(instance: dg.DagsterInstance, asset: str, partition: str | None = None, **metadata: object) -> None:
+    event = dg.AssetMaterialization(dg.AssetKey(["case", asset]), partition=partition, metadata=metadata)
+    instance.report_runless_asset_event(event)
+
+
+def test_labels_that_wait_for_photos_are_imported_again_after_these_were_taken_in(
+    instance: dg.DagsterInstance, settings: Settings
+) -> None:
+    drop_label(settings, "a.json")
+    ticks = Ticks(instance, settings, "new_labels")
+    ticks.tick()
+    (run,) = ticks.tick()
+    materialize(instance, "raw_photos", "2026-10-05")
+    state = labels_digest(drop_digest(settings.places("case").labels), [], CASE)
+    materialize(instance, "annotations", **{LABEL_STATE: state, WAITING_LABELS: 2})
+    materialize(instance, "equipment_classes")
+    end(instance, run, "succeeded")
+    assert ticks.tick() == []
+    assert ticks.said == "1 files: imported as it is; 2 labels wait for their photos"
+    materialize(instance, "raw_photos", "2026-10-06")
+    (again,) = ticks.tick()
+    assert again.tags["mlops/reason"] == "2 labels wait for their photos: first request"
+    materialize(instance, "annotations", **{LABEL_STATE: state, WAITING_LABELS: 0})
+    materialize(instance, "equipment_classes")
+    end(instance, again, "succeeded")
+    assert ticks.tick() == []
