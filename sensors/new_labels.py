@@ -49,9 +49,7 @@ def new_labels(use_case: UseCase, interval: int, clock: Callable[[], float] = ti
             imported,
             earlier_attempts(context.instance, use_case.name, key),
             busy=busy,
-            taking_in=in_progress(context.instance, use_case.name, INGEST_DAY)
-            if imported and imported.photos
-            else None,
+            taking_in=in_progress(context.instance, use_case.name, INGEST_DAY),
         )
         after = LabelCursor(state)
         if decision.attempt is None:
@@ -73,7 +71,6 @@ def last_import(instance: dg.DagsterInstance, use_case: str) -> Imported | None:
     event = labels[0].asset_materialization if labels and labels[0].storage_id < number else None
     metadata = {name: value.value for name, value in event.metadata.items()} if event else {}
     waiting = metadata.get(WAITING_LABELS, 0)
-    photos = _newest(instance, use_case, "raw_photos") if waiting else 0
     run = instance.get_run_by_id(run_id) if run_id else None
     status = status_of(run) if run else None
     return Imported(
@@ -83,13 +80,19 @@ def last_import(instance: dg.DagsterInstance, use_case: str) -> Imported | None:
         key=key_of(run, use_case) if run else None,
         succeeded={"succeeded": True, "failed": False}.get(status) if status else None,
         waiting=waiting if isinstance(waiting, int) else 0,
-        photos=photos if labels and photos > labels[0].storage_id else 0,
+        photos=_photos_since(instance, use_case, labels[0]) if waiting else 0,
     )
 
 
-def _newest(instance: dg.DagsterInstance, use_case: str, asset: str) -> int:
-    records = instance.fetch_materializations(dg.AssetKey([use_case, asset]), limit=1).records
-    return records[0].storage_id if records else 0
+def _photos_since(instance: dg.DagsterInstance, use_case: str, labels: dg.EventLogRecord) -> int:
+    """Number of the newest intake of photos, if it may have come too late for an import of labels to see; else 0."""
+    records = instance.fetch_materializations(dg.AssetKey([use_case, "raw_photos"]), limit=1).records
+    if not records:
+        return 0
+    run = instance.get_run_record_by_id(labels.run_id) if labels.run_id else None
+    begun = run.start_time if run else None
+    came = records[0].storage_id > labels.storage_id if begun is None else records[0].timestamp > begun
+    return records[0].storage_id if came else 0
 
 
 def _wait(reason: str, cursor: LabelCursor) -> dg.SensorResult:
