@@ -8,11 +8,12 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from upath import UPath
+if TYPE_CHECKING:
+    from upath import UPath
 
-from mlops_assets.labels.drop import DropPath
+    from mlops_assets.labels.drop import DropPath
 
 LABEL_STATE = "label_state"
 """Metadata of a materialisation of `annotations`: the state of labels and decisions that it was made from."""
@@ -53,7 +54,7 @@ class Listing:
         return asdict(self)
 
 
-def list_on(drop: DropPath, begun: Listing, enough: Callable[[], bool]) -> Listing:
+def list_on(drop: "DropPath", begun: Listing, enough: Callable[[], bool]) -> Listing:
     """Go on with a pass until all is listed, or `enough` says so after an entry.
 
     The same drop gives the same digest in however many pieces it is listed. Hidden files and folders do not count, as
@@ -64,6 +65,8 @@ def list_on(drop: DropPath, begun: Listing, enough: Callable[[], bool]) -> Listi
         begun: Where an earlier call has stopped; a complete one is begun anew.
         enough: Asked after each entry.
     """
+    from upath import UPath  # a sensor keeps a Listing, and loading the definitions should cost nothing
+
     listing = Listing() if begun.complete else begun
     root = UPath(drop).absolute()
     for name, info in _entries(root):
@@ -79,12 +82,12 @@ def list_on(drop: DropPath, begun: Listing, enough: Callable[[], bool]) -> Listi
     return Listing(listing.entries, listing.files, listing.last, listing.digest, complete=True)
 
 
-def drop_digest(drop: DropPath) -> str:
+def drop_digest(drop: "DropPath") -> str:
     """Name of the drop's state, "" for an empty drop; opens no file."""
     return list_on(drop, Listing(), lambda: False).digest
 
 
-def _entries(root: UPath) -> list[tuple[str, dict[str, Any]]]:
+def _entries(root: "UPath") -> list[tuple[str, dict[str, Any]]]:
     """Names and listings of what lies at the top of the drop, ascending."""
     base = str(root.path).rstrip("/")
     try:
@@ -95,7 +98,7 @@ def _entries(root: UPath) -> list[tuple[str, dict[str, Any]]]:
     return sorted(((_valid(name), info) for name, info in named if name and not _is_hidden(name)), key=lambda n: n[0])
 
 
-def _lines(root: UPath, info: dict[str, Any]) -> Iterator[list[object]]:
+def _lines(root: "UPath", info: dict[str, Any]) -> Iterator[list[object]]:
     """[path in the entry, size, time, ETag] of each file of an entry, in the listing's order."""
     address = str(info["name"])
     if info.get("type") != "directory":

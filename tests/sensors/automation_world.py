@@ -5,6 +5,7 @@ Kept here besides, and never read by a sensor: what was really imported and trai
 
 import datetime as dt
 import json
+import shutil
 import tempfile
 import uuid
 from collections import Counter
@@ -79,6 +80,10 @@ class World:
         self.drop.mkdir()
         self.tables = Tables(root=str(self.folder / "store"))
         self.records = ClassDecisionRecords(root=str(self.folder / "store"))
+
+    def close(self) -> None:
+        self.instance.dispose()
+        shutil.rmtree(self.folder)
 
     # what people do ---------------------------------------------------------------------------------------------
 

@@ -105,7 +105,7 @@ class Automation(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.world.settle()
-        self.world.instance.dispose()
+        self.world.close()
 
 
 class TestAutomation(Automation.TestCase):  # type: ignore[misc]
@@ -147,4 +147,4 @@ def test_a_thousand_ticks_over_fifty_drops() -> None:
     assert len(trained) == len(set(trained)), "the same labels were trained twice"
     assert len(trained) > 5
     assert any(not t.promoted for t in world.trained)
-    world.instance.dispose()
+    world.close()

@@ -1,7 +1,9 @@
 """The sensors against a real instance: repeated ticks, a restart with the same cursor, a failed run asked for again."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import dagster as dg
@@ -15,12 +17,20 @@ from mlops_assets.labels.class_decisions import labels_digest
 from mlops_assets.labels.drop_state import LABEL_STATE, WAITING_LABELS, drop_digest
 from mlops_assets.labels.schema import EQUIPMENT_CLASSES
 from mlops_assets.use_case import UseCase
+from resources.class_decisions import ClassDecisionRecords
+from resources.label_drop import LabelDrop
 from resources.settings import Settings
 from resources.tables import Tables
+from sensors.new_labels import new_labels
 
 CASE = UseCase.model_validate(
     {"name": "case", "title": "Case", "start": "2026-10-01", "new_class": {"growth_step": 10}}
 )
+
+
+@cache
+def definitions_of(name: str) -> dg.Definitions:
+    return build_defs(Settings(sensor_interval=1), CASE.model_copy(update={"name": name}))
 
 
 @dataclass
@@ -36,7 +46,7 @@ class Ticks:
     said: str = ""
 
     def __post_init__(self) -> None:
-        self.definitions = build_defs(self.settings, self.case)
+        self.definitions = definitions_of(self.case.name)
 
     def tick(self) -> list[dg.DagsterRun]:
         sensor = self.definitions.get_repository_def().get_sensor_def(self.name)
@@ -62,7 +72,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         yield instance
 
 
@@ -277,3 +287,24 @@ def test_labels_that_wait_for_photos_are_imported_again_after_these_were_taken_i
     materialize(instance, "equipment_classes")
     end(instance, again, "succeeded")
     assert ticks.tick() == []
+
+
+def test_a_large_drop_is_listed_over_several_ticks(instance: dg.DagsterInstance, settings: Settings) -> None:
+    for name in ("a.json", "b.json", "c.json"):
+        drop_label(settings, name)
+    seconds = itertools.count(0, 30)  # every look at the clock, half a minute has passed
+    sensor = new_labels(CASE, 1, clock=lambda: next(seconds))
+    places = settings.places("case")
+    resources = {
+        "label_drop": LabelDrop(address=places.labels),
+        "class_decisions": ClassDecisionRecords(root=places.store),
+    }
+    cursor, said = None, []
+    for _ in range(8):
+        with dg.build_sensor_context(instance, cursor=cursor, resources=resources) as context:
+            data = sensor.evaluate_tick(context)
+        cursor = data.cursor
+        said.append(data.skip_message or [request.tags["mlops/reason"] for request in data.run_requests or []])
+    one_pass = [f"listing the label drop: {n} entries, {n} files so far" for n in (1, 2, 3)]
+    still = "3 files: the labels changed; waiting until they stand still"
+    assert said == [*one_pass, still, *one_pass, ["first request"]]
