@@ -73,13 +73,13 @@ def in_progress(instance: dg.DagsterInstance, use_case: str, job_name: str) -> s
     Args:
         instance: Where to look.
         use_case: Whose; code locations of one instance have jobs of the same names.
-        job_name: A job of `mlops_assets.jobs.STEPS`.
+        job_name: A job; of those in `mlops_assets.jobs.STEPS` the assets count as well.
 
     Returns:
         Such as "run 1a2b3c4d is queued"; None if nothing does.
     """
     tags = {USE_CASE_TAG: use_case}
-    keys = {dg.AssetKey([use_case, step]) for step in STEPS[job_name]}
+    keys = {dg.AssetKey([use_case, step]) for step in STEPS.get(job_name, ())}
     runs = instance.get_runs(dg.RunsFilter(job_name=job_name, statuses=IN_PROGRESS, tags=tags), limit=1)
     run = runs[0] if runs else _chosen_by_hand(instance, keys)
     if run is not None:

@@ -323,8 +323,9 @@ class World:
         return run.tags.get("started", run.job_name)
 
     def _may_ask(self, name: str, data: Any) -> None:
-        """What must hold of every request, by what really happened."""
+        """What must hold of every request, and of every word that there is nothing to do, by what really happened."""
         if not data.run_requests:
+            self._is_true(data.skip_message)
             return
         (request,) = data.run_requests
         assert int(request.tags["mlops/attempt"]) >= 1
@@ -338,6 +339,14 @@ class World:
         last = self.trained[-1] if self.trained else None
         if last and self.champion() and not (last.promoted and not last.had_champion):
             assert self.now >= last.at + COOLDOWN, "within the cooldown"
+
+    def _is_true(self, said: str) -> None:
+        if "imported as it is" in said or "already done" in said:
+            assert self.imported == self.state(), said
+        if "knows all" in said:
+            assert not self.missing(), said
+        if "these labels" in said:
+            assert self.is_trained(), said
 
     def check(self) -> None:
         assert all(count == 1 for count in self.keys.values()), "a run key was used twice"
