@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import base_weights, demo, near_duplicates, photos, quality, sensors, start, training
+from benchmarks import base_weights, demo, near_duplicates, photos, quality, racks, sensors, start, training
 
 SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "start": start.run,
@@ -16,6 +16,7 @@ SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "demo": demo.run,
     "photos": photos.run,
     "quality": quality.run,
+    "racks": racks.run,
     "near_duplicates": near_duplicates.run,
     "sensors": sensors.run,
 }
