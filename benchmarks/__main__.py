@@ -6,7 +6,18 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import base_weights, demo, near_duplicates, photos, quality, racks, sensors, start, training
+from benchmarks import (
+    base_weights,
+    class_names,
+    demo,
+    near_duplicates,
+    photos,
+    quality,
+    racks,
+    sensors,
+    start,
+    training,
+)
 
 SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "start": start.run,
@@ -19,6 +30,7 @@ SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "racks": racks.run,
     "near_duplicates": near_duplicates.run,
     "sensors": sensors.run,
+    "class_names": class_names.run,
 }
 
 
