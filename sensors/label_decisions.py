@@ -51,7 +51,7 @@ class Imported:
         key: Under which a sensor asked for that run; None if somebody else did.
         succeeded: Whether that run came to its end with all checks; None if it is not known (any more).
         waiting: Labels that it left, since their photos were not taken in yet.
-        photos: Number of the last intake of photos, if that was after it had begun and labels wait for photos; else 0.
+        photo_days: Days of photos that are taken in by now, if labels wait and that is more than it knew; else 0.
     """
 
     state: str
@@ -60,11 +60,11 @@ class Imported:
     key: str | None = None
     succeeded: bool | None = None
     waiting: int = 0
-    photos: int = 0
+    photo_days: int = 0
 
 
 def label_key(state: str, imported: Imported | None) -> str:
-    """Key of the request to import a state: that state, the import before, and the photos that came for its labels.
+    """Key of the request to import a state: that state and the import before, or the days of photos that came for it.
 
     A run that wrote the tables and then failed is asked for again under its own key.
     """
@@ -72,8 +72,9 @@ def label_key(state: str, imported: Imported | None) -> str:
         return imported.key
     if imported is None:
         return f"labels-{state[:16]}-0"
-    photos = f"-{imported.photos}" if imported.photos and imported.state == state else ""
-    return f"labels-{state[:16]}-{imported.number}{photos}"
+    if imported.state == state and imported.photo_days:
+        return f"labels-{state[:16]}-days-{imported.photo_days}"
+    return f"labels-{state[:16]}-{imported.number}"
 
 
 def decide_labels(
@@ -87,7 +88,7 @@ def decide_labels(
 ) -> Decision:
     """Import once the labels have stood still for one pass, unless the tables come from this very state.
 
-    Labels may come before their photos; so a state is imported again once photos were taken in for those that wait.
+    Labels may come before their photos; so a state is imported again once further days were taken in.
 
     Args:
         state: Of the labels now; "" for an empty drop.
@@ -103,9 +104,10 @@ def decide_labels(
         return Decision(key, None, f"the label drop is empty{kept}")
     is_done = imported is not None and imported.state == state and imported.succeeded is not False
     waiting = f"{imported.waiting} labels wait for their photos" if imported and imported.waiting else ""
-    if is_done and imported is not None and not imported.photos:
-        by = f" by run {imported.run_id[:8]}" if imported.run_id else ""
-        return Decision(key, None, f"imported as it is{by}{'; ' if waiting else ''}{waiting}")
+    by = f" by run {imported.run_id[:8]}" if imported and imported.run_id else ""
+    done = f"imported as it is{by}{'; ' if waiting else ''}{waiting}"
+    if imported is not None and is_done and not imported.photo_days:
+        return Decision(key, None, done)
     if busy:
         return Decision(key, None, f"labels are being imported: {busy}")
     if state != seen:
@@ -113,4 +115,7 @@ def decide_labels(
     if is_done and taking_in:
         return Decision(key, None, f"{waiting}, which are being taken in: {taking_in}")
     decision = decide_attempt(key, attempts)
-    return Decision(key, decision.attempt, f"{waiting}: {decision.reason}") if is_done else decision
+    if not is_done:
+        return decision
+    is_imported = any(attempt.status == "succeeded" for attempt in attempts)
+    return Decision(key, decision.attempt, done if is_imported else f"{waiting}: {decision.reason}")

@@ -61,7 +61,7 @@ def new_labels(use_case: UseCase, interval: int, clock: Callable[[], float] = ti
 
 def last_import(instance: dg.DagsterInstance, use_case: str) -> Imported | None:
     """The last import of labels that wrote its tables to the end, whoever asked for it."""
-    from mlops_assets.labels.drop_state import LABEL_STATE, WAITING_LABELS
+    from mlops_assets.labels.drop_state import LABEL_STATE, PHOTO_DAYS, WAITING_LABELS
 
     classes = instance.fetch_materializations(dg.AssetKey([use_case, "equipment_classes"]), limit=1).records
     if not classes:
@@ -80,19 +80,14 @@ def last_import(instance: dg.DagsterInstance, use_case: str) -> Imported | None:
         key=key_of(run, use_case) if run else None,
         succeeded={"succeeded": True, "failed": False}.get(status) if status else None,
         waiting=waiting if isinstance(waiting, int) else 0,
-        photos=_photos_since(instance, use_case, labels[0]) if waiting else 0,
+        photo_days=_further_days(instance, use_case, metadata.get(PHOTO_DAYS)) if waiting else 0,
     )
 
 
-def _photos_since(instance: dg.DagsterInstance, use_case: str, labels: dg.EventLogRecord) -> int:
-    """Number of the newest intake of photos, if it may have come too late for an import of labels to see; else 0."""
-    records = instance.fetch_materializations(dg.AssetKey([use_case, "raw_photos"]), limit=1).records
-    if not records:
-        return 0
-    run = instance.get_run_record_by_id(labels.run_id) if labels.run_id else None
-    begun = run.start_time if run else None
-    came = records[0].storage_id > labels.storage_id if begun is None else records[0].timestamp > begun
-    return records[0].storage_id if came else 0
+def _further_days(instance: dg.DagsterInstance, use_case: str, known: object) -> int:
+    """Days of photos that are taken in by now, if these are more than an import of labels knew; else 0."""
+    days = len(instance.get_materialized_partitions(dg.AssetKey([use_case, "raw_photos"])))
+    return days if isinstance(known, int) and days > known else 0
 
 
 def _wait(reason: str, cursor: LabelCursor) -> dg.SensorResult:

@@ -33,7 +33,7 @@ def annotations(
 ) -> pl.DataFrame:
     """Every labelled box, the latest labelling of each photo; what cannot be used is quarantined with its reason."""
     from mlops_assets.labels.class_decisions import all_decisions, labels_digest
-    from mlops_assets.labels.drop_state import LABEL_STATE, WAITING_LABELS, drop_digest
+    from mlops_assets.labels.drop_state import LABEL_STATE, PHOTO_DAYS, WAITING_LABELS, drop_digest
     from mlops_assets.labels.importing import import_labels
     from mlops_assets.labels.matching import WAITS_FOR_PHOTO
     from mlops_assets.photos.lookup import landed_photos
@@ -59,6 +59,7 @@ def annotations(
             "quarantine": preview(imported.quarantine, rows=50),
             "quarantine_table": dg.MetadataValue.path(address),
             LABEL_STATE: state,
+            PHOTO_DAYS: len(raw_photos),
             WAITING_LABELS: imported.quarantine.filter(pl.col("remedy").str.starts_with(WAITS_FOR_PHOTO)).height,
             "preview": preview(imported.annotations),
         }

@@ -21,6 +21,9 @@ LABEL_STATE = "label_state"
 WAITING_LABELS = "waiting_for_photos"
 """Metadata of the same: labels whose photo was not taken in yet."""
 
+PHOTO_DAYS = "photo_days"
+"""Metadata of the same: days of photos that it knew."""
+
 
 @dataclass(frozen=True)
 class Listing:

@@ -84,12 +84,14 @@ def test_a_run_that_failed_after_it_had_written_the_tables_is_asked_for_again_un
 def test_labels_that_came_before_their_photos_are_imported_again_when_photos_were_taken_in() -> None:
     waiting = Imported("a", 9, "12345678-run", "labels-a-0", succeeded=True, waiting=3)
     assert label_reason("a", "a", waiting) == "imported as it is by run 12345678; 3 labels wait for their photos"
-    came = dataclasses.replace(waiting, photos=12)
+    came = dataclasses.replace(waiting, photo_days=12)
     again = decide_labels("a", "a", came, [], busy=None)
-    assert (again.key, again.attempt) == ("labels-a-9-12", 1)
+    assert (again.key, again.attempt) == ("labels-a-days-12", 1)
     assert again.reason == "3 labels wait for their photos: first request"
     during = decide_labels("a", "a", came, [], busy=None, taking_in="run 2 is running")
     assert during.reason == "3 labels wait for their photos, which are being taken in: run 2 is running"
+    after = decide_labels("a", "a", came, [Attempt(1, "succeeded")], busy=None)
+    assert after.reason == "imported as it is by run 12345678; 3 labels wait for their photos"
     assert label_key("b", came) == "labels-b-9"
 
 

@@ -14,7 +14,7 @@ from definitions import build_defs, build_resources
 from mlops_assets.detector.schema import CHAMPION_DETECTOR
 from mlops_assets.jobs import IMPORT_LABELS, RETRAIN_DETECTOR
 from mlops_assets.labels.class_decisions import labels_digest
-from mlops_assets.labels.drop_state import LABEL_STATE, WAITING_LABELS, drop_digest
+from mlops_assets.labels.drop_state import LABEL_STATE, PHOTO_DAYS, WAITING_LABELS, drop_digest
 from mlops_assets.labels.schema import EQUIPMENT_CLASSES
 from mlops_assets.use_case import UseCase
 from resources.class_decisions import ClassDecisionRecords
@@ -275,15 +275,17 @@ def test_labels_that_wait_for_photos_are_imported_again_after_these_were_taken_i
     (run,) = ticks.tick()
     materialize(instance, "raw_photos", "2026-10-05")
     state = labels_digest(drop_digest(settings.places("case").labels), [], CASE)
-    materialize(instance, "annotations", **{LABEL_STATE: state, WAITING_LABELS: 2})
+    materialize(instance, "annotations", **{LABEL_STATE: state, WAITING_LABELS: 2, PHOTO_DAYS: 1})
     materialize(instance, "equipment_classes")
     end(instance, run, "succeeded")
+    assert ticks.tick() == []
+    materialize(instance, "raw_photos", "2026-10-05")  # a day taken in again brings no photos for labels
     assert ticks.tick() == []
     assert ticks.said == "1 files: imported as it is; 2 labels wait for their photos"
     materialize(instance, "raw_photos", "2026-10-06")
     (again,) = ticks.tick()
     assert again.tags["mlops/reason"] == "2 labels wait for their photos: first request"
-    materialize(instance, "annotations", **{LABEL_STATE: state, WAITING_LABELS: 0})
+    materialize(instance, "annotations", **{LABEL_STATE: state, WAITING_LABELS: 0, PHOTO_DAYS: 2})
     materialize(instance, "equipment_classes")
     end(instance, again, "succeeded")
     assert ticks.tick() == []
