@@ -111,7 +111,7 @@ def test_what_was_imported_and_trained_is_recorded_so_that_sensors_ask_for_it_no
     decided = ClassDecisionRecords(root=path.places.store).ids()
     assert imported.state == labels_digest(drop_digest(path.places.labels), decided, UseCase.model_validate(CASE))
     assert (imported.succeeded, imported.photo_days) == (True, 0)
-    assert imported.waiting == 1  # a label of an upload that was refused
+    assert imported.waiting == 1  # a label of a photo that never came
     classes = read_classes(path.table("equipment_classes"), Tables(root=path.places.store))
     (training,) = classes.trainings
     assert training.boxes == classes.boxes
