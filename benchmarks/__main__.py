@@ -10,6 +10,7 @@ from benchmarks import (
     base_weights,
     class_names,
     demo,
+    label_errors,
     near_duplicates,
     photos,
     quality,
@@ -31,6 +32,7 @@ SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "near_duplicates": near_duplicates.run,
     "sensors": sensors.run,
     "class_names": class_names.run,
+    "label_errors": label_errors.run,
 }
 
 

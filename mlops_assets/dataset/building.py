@@ -132,7 +132,9 @@ def check_trainable(dataset: pl.DataFrame, classes: pl.DataFrame) -> None:
     missing = active.join(train, on="class_id", how="anti").sort("class_id")
     if missing.height:
         names = ", ".join(f"{name} ({class_id})" for class_id, name in missing.select("class_id", "class_name").rows())
-        raise UntrainableDatasetError(f"No train box of {names}: label it in enclosures that have no split yet")
+        raise UntrainableDatasetError(
+            f"No train box of {names}: label it in enclosures that have no split yet, or deprecate it"
+        )
     if dataset.filter(pl.col("split") == "val").is_empty():
         raise UntrainableDatasetError("No validation photo: label photos of further enclosures")
 

@@ -13,23 +13,23 @@ import polars as pl
 from mlops_assets.erasure import catalogue
 from mlops_assets.erasure.findings import (
     event_texts,
-    in_label_drop,
     is_known,
     near_duplicates,
     remaining,
     rows_with,
     upload_names,
 )
+from mlops_assets.erasure.label_files import in_label_drop
 from mlops_assets.erasure.models import clear_scratch, delete_pictures, models_with
 from mlops_assets.erasure.places import ErasureError, ErasureIncompleteError, Places, Request
 from mlops_assets.erasure.report import Facts, note
-from mlops_assets.erasure.rows import without
+from mlops_assets.erasure.rows import PARSED_LABELS, without
 from mlops_assets.erasure.uploads import erase_uploads, forget_names, names_of, rewrite_retakes, uploads_of
 from resources.deletion import delete_leftovers
 from resources.locations import location
 from resources.tombstones import Tombstone
 
-LABELS = frozenset({"annotations", "label_quarantine"})
+LABELS = frozenset({"annotations", "label_quarantine", "label_conflicts", PARSED_LABELS})
 DATASETS = frozenset({"training_dataset", "detector_predictions"})
 CATALOGUE = frozenset(catalogue.TABLES)
 _A_WRITE_TAKES = dt.timedelta(hours=1)
@@ -172,7 +172,9 @@ def erase_files(places: Places, photo_id: str, still_running: Sequence[str] = ()
     to_do = ["Older versions of the photo's files: this account may not list or delete them."] if kept else []
     drop = in_label_drop(places, photo_id, names)
     if drop:
-        to_do.append(f"Files of the label drop that name the photo or are a copy of it: {len(drop)}.")
+        to_do.append(
+            f"Files of the label drop that name the photo, are a copy of it or cannot be looked into: {len(drop)}."
+        )
     record = note(places.photos.root, photo_id, {}, {"still_running": list(still_running), "to_do": to_do})
     left = remaining(places, photo_id)
     if left:
@@ -221,6 +223,8 @@ def _forget(
         kept = without(name, frame, erased, list(texts))
         if not kept.equals(frame):
             places.tables.replace(name, partition, kept)
+            if name == PARSED_LABELS:  # no rows of the photo: all of them, which the next import makes again
+                continue
             changed[name] = changed.get(name, 0) + _difference(frame, kept)
     return changed
 

@@ -1,9 +1,7 @@
 """What is known of a photo, and what of it is still there; nothing is changed here."""
 
-import hashlib
 import re
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 
 import polars as pl
 
@@ -11,8 +9,6 @@ from mlops_assets.erasure.catalogue import TABLES
 from mlops_assets.erasure.places import Places
 from mlops_assets.erasure.rows import LEDGER, holds
 from mlops_assets.erasure.uploads import Upload, uploads_of
-from mlops_assets.labels.drop import list_drop
-from mlops_assets.labels.items import IMAGE_SUFFIXES
 from mlops_assets.photos.schema import CLEAN_PHOTOS, RAW_PHOTOS
 
 EVENT_DIGITS = 24
@@ -20,8 +16,6 @@ EVENT_DIGITS = 24
 
 NEAR_BITS = 6
 """Of the 64 of a perceptual hash: so alike that a person should look whether it shows the same."""
-
-_LARGEST_LABEL_FILE = 512 * 1024**2
 
 
 def rows_with(places: Places, photo_id: str) -> dict[str, int]:
@@ -73,31 +67,6 @@ def near_duplicates(places: Places, photo_id: str) -> list[str]:
         if len(other_code) == len(code) and (int(other_code, 16) ^ int(code, 16)).bit_count() <= NEAR_BITS
     ]
     return sorted({*named, *near})
-
-
-def in_label_drop(places: Places, photo_id: str, names: Sequence[str]) -> list[str]:
-    """Files of the label drop that name the photo or are a copy of it; they are the annotators' and stay.
-
-    Args:
-        places: Whose label drop.
-        photo_id: Of the photo.
-        names: `<enclosure>/<file>` of its uploads, as far as they are still known.
-    """
-    texts = [text.encode() for text in (photo_id, *names)]
-    found = []
-    for file in list_drop(places.label_drop):
-        if photo_id in file.source or any(file.source.endswith(name) for name in names):
-            found.append(file.source)
-            continue
-        if file.byte_size > _LARGEST_LABEL_FILE:
-            continue
-        content = file.path.read_bytes()
-        if PurePosixPath(file.source).suffix.lower() in IMAGE_SUFFIXES:
-            hit = hashlib.sha256(content).hexdigest() == photo_id
-        else:
-            hit = any(text in content for text in texts)
-        found += [file.source] if hit else []
-    return found
 
 
 def remaining(places: Places, photo_id: str) -> dict[str, int]:

@@ -6,7 +6,14 @@ import dagster as dg
 import polars as pl
 
 from mlops_assets.compute import CPU_LIGHT, RETRY
-from mlops_assets.labels.schema import ANNOTATIONS, CLASS_DECISIONS, EQUIPMENT_CLASSES, LABEL_QUARANTINE
+from mlops_assets.labels.schema import (
+    ANNOTATIONS,
+    CLASS_DECISIONS,
+    EQUIPMENT_CLASSES,
+    LABEL_CONFLICTS,
+    LABEL_QUARANTINE,
+    PARSED_LABELS,
+)
 from mlops_assets.metadata import counts, preview
 from mlops_assets.use_case import UseCase
 from resources.class_decisions import ClassDecisionRecords
@@ -35,22 +42,31 @@ def annotations(
     from mlops_assets.labels.class_decisions import all_decisions, labels_digest
     from mlops_assets.labels.drop_state import LABEL_STATE, PHOTO_DAYS, WAITING_LABELS, drop_digest
     from mlops_assets.labels.importing import import_labels
+    from mlops_assets.labels.items import ReadRules
     from mlops_assets.labels.matching import WAITS_FOR_PHOTO
+    from mlops_assets.labels.orientation import stored_orientations
     from mlops_assets.photos.lookup import landed_photos
 
     # Before anything is read: what comes meanwhile makes another state, which the sensor asks for.
     state = labels_digest(drop_digest(label_drop.path()), class_decisions.ids(), use_case)
+    photos = landed_photos(raw_photos)
     imported = import_labels(
         label_drop.path(),
-        photos=landed_photos(raw_photos),
+        photos=photos,
         previous=tables.read("annotations", ANNOTATIONS),
         known_classes=tables.read("equipment_classes", EQUIPMENT_CLASSES),
         declared=use_case.classes,
         now=dt.datetime.now(dt.UTC),
         decisions=all_decisions(class_decisions.all(), use_case),
         erased_names=photo_store.tombstones().names(),
+        rules=ReadRules(**use_case.labels.model_dump()),
+        parsed_before=tables.read("parsed_labels", PARSED_LABELS),
+        orientations=stored_orientations(photos, photo_store.read_original),
     )
     address = tables.write("label_quarantine", imported.quarantine, LABEL_QUARANTINE)
+    tables.write("label_conflicts", imported.conflicts, LABEL_CONFLICTS)
+    if imported.parsed is not None:
+        tables.write("parsed_labels", imported.parsed, PARSED_LABELS)
     context.add_output_metadata(
         {
             **imported.summary,
@@ -61,6 +77,9 @@ def annotations(
             LABEL_STATE: state,
             PHOTO_DAYS: len(raw_photos),
             WAITING_LABELS: imported.quarantine.filter(pl.col("remedy").str.starts_with(WAITS_FOR_PHOTO)).height,
+            "left_out": imported.left_out,
+            "drawn_as": imported.drawn_as,
+            "conflicts": preview(imported.conflicts, rows=50),
             "preview": preview(imported.annotations),
         }
     )

@@ -50,7 +50,7 @@ def test_declared_classes_that_share_a_name_are_an_error():
 
 def annotations(rows):
     return pl.DataFrame(
-        [(photo, class_id, name, 0.5, 0.5, 0.1, 0.1, None, "s", MONDAY, 2) for photo, class_id, name in rows],
+        [(photo, class_id, name, 0.5, 0.5, 0.1, 0.1, None, "s", MONDAY, 2, "box") for photo, class_id, name in rows],
         schema=ANNOTATIONS,
         orient="row",
     )
