@@ -16,6 +16,7 @@ from benchmarks import (
     photos,
     quality,
     racks,
+    sensors,
     start,
     training,
 )
@@ -30,6 +31,7 @@ SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "quality": quality.run,
     "racks": racks.run,
     "near_duplicates": near_duplicates.run,
+    "sensors": sensors.run,
     "class_names": class_names.run,
     "labels": labels.run,
     "label_errors": label_errors.run,

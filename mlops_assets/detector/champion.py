@@ -35,6 +35,11 @@ def parse_class_map(text: str) -> dict[int, str]:
     return dict(sorted((int(key), str(name)) for key, name in json.loads(text).items()))
 
 
+def parse_class_boxes(text: str) -> dict[int, int]:
+    """Read JSON {class_id: boxes}, what a candidate was trained on."""
+    return {int(key): int(boxes) for key, boxes in json.loads(text).items()}
+
+
 def latest_champion(tables: TableReader) -> Champion | None:
     """The champion after the last decision, or None while there is none."""
     decisions = tables.read("champion_detector", CHAMPION_DETECTOR)
