@@ -39,10 +39,12 @@ CHAMPION_DETECTOR = pl.Schema(
         "champion_class_map": pl.String(),
         "champion_thresholds": pl.String(),
         "champion_export": pl.String(),
+        "champion_references": pl.String(),
         "decided_at": pl.Datetime("us", "UTC"),
     }
 )
 """One row a decision, append only; the champion's columns say what serves after it (null: nothing yet).
 
-champion_class_map and champion_thresholds are JSON by class_id; champion_export is the SHA-256 of the ONNX file.
+champion_class_map and champion_thresholds are JSON by class_id; champion_export and champion_references are the SHA-256
+of the ONNX file and of what known equipment looks like to it (null: a version of before there were any).
 """

@@ -87,6 +87,7 @@ def write_champion(settings: Settings, class_map: str) -> None:
         "champion_class_map": class_map,
         "champion_thresholds": "{}",
         "champion_export": "",
+        "champion_references": None,
     }
     frame = pl.DataFrame([row], schema_overrides=CHAMPION_DETECTOR).with_columns(
         test_snapshot=pl.lit("s"), decided_at=pl.lit(None, pl.Datetime("us", "UTC"))
