@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import base_weights, demo, near_duplicates, photos, quality, start, training
+from benchmarks import base_weights, demo, near_duplicates, photos, quality, start, training, unknown_equipment
 
 SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "start": start.run,
@@ -17,6 +17,7 @@ SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "photos": photos.run,
     "quality": quality.run,
     "near_duplicates": near_duplicates.run,
+    "unknown_equipment": unknown_equipment.run,
 }
 
 

@@ -26,8 +26,8 @@ UNKNOWN_EQUIPMENT = pl.Schema(
 """One row a photo looked at: the region that looks most like equipment of no known class, and how much it does.
 
 The score starts at 0 and has no upper end; 1 is about as unlike every training box as the strangest 5 % of known
-equipment is (`detector/unknown_equipment.MostUnknown`). It is 0 with null box where nothing looks like an object, null where the
-model version cannot tell. Scores of two model versions are not on one scale.
+equipment is (`detector/unknown_equipment.MostUnknown`). It is 0 with null box where nothing looks like an object, null
+where the model version cannot tell. Scores of two model versions are not on one scale.
 """
 
 VISIT_INVENTORY = pl.Schema(
