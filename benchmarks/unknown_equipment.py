@@ -18,13 +18,14 @@ import polars as pl
 
 from benchmarks.ranking import auc, interval
 from benchmarks.real_photos import RACKS, Labelled, prepare_racks
-from mlops_assets.boxes import BOX_COLUMNS, with_edges
+from mlops_assets.boxes import BOX_COLUMNS
 from mlops_assets.dataset.versions import manifest
 from mlops_assets.detector import files
 from mlops_assets.detector.candidate import PlainMachine, train_candidate, with_overrides
 from mlops_assets.detector.predictor import Observation, OnnxPredictor
-from mlops_assets.detector.regions import pool, propose
-from mlops_assets.detector.unknown_equipment import References, in_input_pixels, most_unknown
+from mlops_assets.detector.references import build_references
+from mlops_assets.detector.regions import in_input_pixels, overlaps, pool, propose
+from mlops_assets.detector.unknown_equipment import References, most_unknown
 from resources.tables import Tables
 
 LABELLED_DAYS = ("2026-10-05", "2026-10-06")
@@ -53,9 +54,10 @@ def run() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         labelled = prepare_racks(Path(folder), split_seed=0, labels=["day1-2.coco.json"])
         print(labelled.sentence(), flush=True)
-        export, references = _champion(labelled)
+        export = _champion(labelled)
         predictor = OnnxPredictor(export, sorted(labelled.class_map), threads=THREADS)
-        known = References.load(references)
+        references = KEPT / "references.npz"
+        known = References.load(build_references(predictor, labelled.dataset, labelled.read_photo).save(references))
         day = _truth(Path(folder), labelled)
         scored = score_photos(predictor, known, day, labelled.read_photo)
         return report(scored) | _costs(predictor, known, export, references, day, labelled.read_photo)
@@ -108,7 +110,7 @@ def score_photos(
         photo = {METHOD: found.score, "random": random.random(), **_baselines(seen)}
         places = in_input_pixels(boxes.select(BOX_COLUMNS).to_numpy(), seen.placed)
         pooled = pool(seen.features, places, predictor.image_size, predictor.feature_channels)
-        confidence = _confidence_of(boxes, seen)
+        confidence = _confidence_of(places, seen)
         by_box = [
             (
                 unknown,
@@ -141,17 +143,11 @@ def entropy(confidence: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     return result
 
 
-def _confidence_of(boxes: pl.DataFrame, seen: Observation) -> npt.NDArray[np.float32]:
+def _confidence_of(places: npt.NDArray[np.float64], seen: Observation) -> npt.NDArray[np.float32]:
     """Confidence of the surest detection that overlaps a true box by half, 0 where there is none."""
-    edges = ("left", "top", "right", "bottom")
-    true = with_edges(boxes).select(edges).to_numpy()
-    found = pl.DataFrame(seen.detections.boxes, schema=list(BOX_COLUMNS), orient="row")
-    other = with_edges(found).select(edges).to_numpy()
-    start, end = np.maximum(true[:, None, :2], other[None, :, :2]), np.minimum(true[:, None, 2:], other[None, :, 2:])
-    shared = np.clip(end - start, 0, None).prod(axis=2)
-    area, other_area = ((b[:, 2:] - b[:, :2]).prod(axis=1) for b in (true, other))
-    overlaps = shared / (area[:, None] + other_area[None] - shared) >= 0.5
-    surest: npt.NDArray[np.float32] = np.where(overlaps, seen.detections.confidence[None], 0).max(axis=1, initial=0)
+    found = in_input_pixels(seen.detections.boxes, seen.placed)
+    same = overlaps(places, found) >= 0.5
+    surest: npt.NDArray[np.float32] = np.where(same, seen.detections.confidence[None], 0).max(axis=1, initial=0)
     return surest
 
 
@@ -183,15 +179,14 @@ def _truth(home: Path, labelled: Labelled) -> pl.DataFrame:
     )
 
 
-def _champion(labelled: Labelled) -> tuple[Path, Path]:
-    """Export and references of a training on days 1 and 2; an earlier one on the same dataset is taken again."""
+def _champion(labelled: Labelled) -> Path:
+    """Export of a training on days 1 and 2; an earlier one on the same dataset is taken again."""
     contents = manifest(labelled.dataset, labelled.class_map, "benchmark")
     recipe = {"dataset": contents["fingerprint"], "image_size": IMAGE_SIZE, "minutes": MINUTES}
-    record = KEPT / "record.json"
-    export, references = KEPT / "model.onnx", KEPT / "references.npz"
+    record, export = KEPT / "record.json", KEPT / "model.onnx"
     if record.is_file() and json.loads(record.read_text(encoding="utf-8"))["recipe"] == recipe:
         print(f"The champion of an earlier run: {record.read_text(encoding='utf-8')}", flush=True)
-        return export, references
+        return export
     shutil.rmtree(KEPT, ignore_errors=True)
     KEPT.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -206,9 +201,8 @@ def _champion(labelled: Labelled) -> tuple[Path, Path]:
             on_epoch=lambda epoch: print(f"  {epoch.sentence()}", flush=True),
         )
         shutil.copyfile(candidate.files[files.ONNX], export)
-        shutil.copyfile(candidate.files[files.REFERENCES], references)
     record.write_text(json.dumps({"recipe": recipe, "metrics": candidate.metrics, "seconds": candidate.seconds}))
-    return export, references
+    return export
 
 
 def _costs(

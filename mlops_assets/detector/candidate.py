@@ -21,8 +21,8 @@ from mlops_assets.detector.export import export_onnx
 from mlops_assets.detector.other_champion import OtherChampion
 from mlops_assets.detector.parity import ParityResult, measure_parity
 from mlops_assets.detector.predictor import OnnxPredictor
+from mlops_assets.detector.references import build_references
 from mlops_assets.detector.training import EpochProgress, TrainingResult, train
-from mlops_assets.detector.unknown_equipment import build_references
 from mlops_assets.detector.weights import StartingPoint, fetch_weights, starting_point
 from mlops_assets.use_case import TrainingRules
 

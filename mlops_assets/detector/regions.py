@@ -107,3 +107,22 @@ def _between(
     at = np.clip((start[:, None] + share * (end - start)[:, None]) / stride - 0.5, 0, cells - 1)
     before = np.floor(at).astype(np.int64)
     return before, np.minimum(before + 1, cells - 1), (at - before).astype(np.float32)
+
+
+def in_input_pixels(boxes: npt.NDArray[np.float64], placed: Letterbox) -> npt.NDArray[np.float64]:
+    """Turn (n, 4) centre boxes relative to the upright photo into corner boxes in pixels of the network's input."""
+    extent = np.array([placed.width, placed.height]) * placed.scale
+    centre = boxes[:, :2] * extent + [placed.left, placed.top]
+    half = boxes[:, 2:] * extent / 2
+    return np.hstack([centre - half, centre + half])
+
+
+def overlaps(boxes: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Intersection over union of (n, 4) and (m, 4) corner boxes, (n, m)."""
+    start = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    end = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    shared = np.clip(end - start, 0, None).prod(axis=2)
+    area, other_area = (np.prod(b[:, 2:] - b[:, :2], axis=1) for b in (boxes, others))
+    union = area[:, None] + other_area[None] - shared
+    share: npt.NDArray[np.float64] = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return share

@@ -11,18 +11,14 @@ from tiny_detector import CLASS_IDS, IMAGE_SIZE
 
 from mlops_assets.catalog.detecting import DayFindings, detect_day
 from mlops_assets.catalog.schema import DETECTIONS, UNKNOWN_EQUIPMENT
-from mlops_assets.detector import files, unknown_equipment
+from mlops_assets.detector import files
+from mlops_assets.detector import references as gathering
 from mlops_assets.detector.champion import Champion
 from mlops_assets.detector.feature_maps import CHANNELS, FEATURES, FeatureMapError, with_features
 from mlops_assets.detector.predictor import OnnxPredictor
-from mlops_assets.detector.regions import pool
-from mlops_assets.detector.unknown_equipment import (
-    References,
-    ReferencesError,
-    build_references,
-    in_input_pixels,
-    most_unknown,
-)
+from mlops_assets.detector.references import build_references
+from mlops_assets.detector.regions import in_input_pixels, pool
+from mlops_assets.detector.unknown_equipment import References, ReferencesError, most_unknown
 from mlops_assets.detector.weights import load_model
 from mlops_assets.photos.pixels import network_input
 
@@ -142,14 +138,14 @@ def test_a_photo_is_scored_by_one_of_its_regions(predictor: OnnxPredictor, refer
 def test_references_are_the_same_each_time_and_bounded(
     predictor: OnnxPredictor, references: References, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert np.unique(references.classes, return_counts=True)[1].tolist() == [6, 6]
+    assert np.unique(references.classes, return_counts=True)[1].tolist() == [18, 18]  # six photos at three scales
     loaded = References.load(references.save(tmp_path / "references.npz"))
     assert np.allclose(loaded.known, references.known, atol=1e-3)
     assert np.array_equal(loaded.whitening, references.whitening)
     assert loaded.usual == references.usual
-    monkeypatch.setattr(unknown_equipment, "MAX_BOXES_PER_CLASS", 2)
+    monkeypatch.setattr(gathering, "MAX_BOXES_PER_CLASS", 2)
     few = [build_references(predictor, labelled().sample(fraction=1.0, shuffle=True), PHOTOS.__getitem__) for _ in "ab"]
-    assert np.unique(few[0].classes, return_counts=True)[1].tolist() == [2, 2]
+    assert np.unique(few[0].classes, return_counts=True)[1].tolist() == [6, 6]
     assert np.array_equal(few[0].known, few[1].known)
 
 
