@@ -30,10 +30,12 @@ class Regions:
     Attributes:
         boxes: (n, 4), x1, y1, x2, y2 in input pixels.
         objectness: (n,), the largest class score, 0 to 1: also an object of no known class looks a little like one.
+        index: (n,), whose score it is, as an index into the model's class list.
     """
 
     boxes: npt.NDArray[np.float64]
     objectness: Floats
+    index: npt.NDArray[np.int64]
 
 
 def propose(raw: Floats, placed: Letterbox) -> Regions:
@@ -56,7 +58,8 @@ def propose(raw: Floats, placed: Letterbox) -> Regions:
     corner = centre - size / 2
     boxes: Any = np.hstack([corner, size])
     kept = np.asarray(cv2.dnn.NMSBoxes(boxes, scores[anchors], 0.0, NMS_IOU), dtype=np.int64).reshape(-1)[:MAX_REGIONS]
-    return Regions(np.hstack([corner, corner + size])[kept], scores[anchors][kept])
+    best = anchors[kept]
+    return Regions(np.hstack([corner, corner + size])[kept], scores[best], raw[4:, best].argmax(axis=0))
 
 
 def pool(features: Floats, boxes: npt.NDArray[np.float64], image_size: int, channels: Sequence[int]) -> Floats:

@@ -55,26 +55,45 @@ class References:
     usual: np.float32
 
     def distances(self, features: Floats) -> Floats:
-        """Distance of each of (n, d) pooled features to the nearest of known and background, as a multiple of `usual`.
+        """Distance of each of (n, d) pooled features, of what is an object, to the nearest training box, 0 to 2.
 
         Raises:
             ReferencesError: The features are of another network.
         """
+        return _chord(self._cosines(features)[0].max(axis=1))
+
+    def scores(self, features: Floats, objectness: Floats, classes: npt.NDArray[np.int32]) -> Floats:
+        """How much each of n regions looks like equipment of no known class, as a multiple of `usual`.
+
+        That is its distance to the nearest training box of the class that it was taken for, or to the nearest piece of
+        background if that is less, times how likely there is an object at all: half at the background's usual
+        objectness.
+
+        Args:
+            features: (n, d), pooled.
+            objectness: (n,), 0 to 1.
+            classes: (n,) class_id that scored highest there.
+
+        Raises:
+            ReferencesError: The features are of another network.
+        """
+        known, background = self._cosines(features)
+        same = self.classes[None] == classes[:, None]
+        nearest = np.where(same, known, -1.0).max(axis=1)
+        nearest = np.where(same.any(axis=1), nearest, known.max(axis=1))
+        strange = _chord(np.maximum(nearest, background.max(axis=1, initial=-1.0)))
+        shares: Floats = objectness / (objectness + self.objectness) / self.usual
+        return strange * shares
+
+    def _cosines(self, features: Floats) -> tuple[Floats, Floats]:
+        """Of each region with each training box, (n, boxes), and with each piece of background."""
         if features.shape[1:] != self.mean.shape:
             raise ReferencesError(
                 f"The model gives {features.shape[1]} features and the references have {self.mean.shape[0]}; "
                 "register the references that were made with this export"
             )
         vectors = whitened(features, self.mean, self.whitening)
-        cosines = (vectors @ self.known.T).max(axis=1)
-        if len(self.background):
-            cosines = np.maximum(cosines, (vectors @ self.background.T).max(axis=1))
-        chord: Floats = np.sqrt(np.clip(2 - 2 * cosines, 0, None)) / self.usual  # Euclidean distance of unit vectors
-        return chord
-
-    def scores(self, features: Floats, objectness: Floats) -> Floats:
-        """Distances, times how likely there is an object at all: half at the background's usual objectness."""
-        return self.distances(features) * objectness / (objectness + self.objectness)
+        return vectors @ self.known.T, vectors @ self.background.T
 
     def with_usual(self, photo_scores: Sequence[float]) -> "References":
         """The same, on the scale that the scores of photos with known equipment give."""
@@ -131,7 +150,7 @@ def most_unknown(seen: Observation, references: References, predictor: OnnxPredi
     if not len(regions.boxes):
         return MostUnknown(0.0, None)
     pooled = pool(seen.features, regions.boxes, predictor.image_size, predictor.feature_channels)
-    scores = references.scores(pooled, regions.objectness)
+    scores = references.scores(pooled, regions.objectness, predictor.class_ids[regions.index])
     strangest = np.sort(scores)[-OBJECT_REGIONS:]
     best = int(scores.argmax())
     x, y, width, height = seen.placed.to_relative(regions.boxes[best : best + 1].astype(np.float32))[0]
@@ -143,3 +162,9 @@ def whitened(features: Floats, mean: Floats, whitening: Floats) -> Floats:
     """(n, d) features as unit vectors in which no direction varies more than another within a class."""
     moved: Floats = ((features - mean) @ whitening).astype(np.float32)
     return unit(moved)
+
+
+def _chord(cosines: Floats) -> Floats:
+    """Euclidean distance of unit vectors."""
+    distance: Floats = np.sqrt(np.clip(2 - 2 * cosines, 0, None)).astype(np.float32)
+    return distance
