@@ -117,7 +117,7 @@ def _look(
 
 def _nothing_labelled(regions: Regions, labelled: npt.NDArray[np.float64]) -> Regions:
     free = overlaps(regions.boxes, labelled).max(axis=1, initial=0.0) < _BACKGROUND_OVERLAP
-    return Regions(regions.boxes[free], regions.objectness[free], regions.index[free])
+    return Regions(regions.boxes[free], regions.objectness[free])
 
 
 def _at(boxes: npt.NDArray[np.float64], placed: Letterbox, scale: float, size: int) -> npt.NDArray[np.float64]:

@@ -20,6 +20,10 @@ MAX_REGIONS = 20
 _SAMPLES = (4, 8)
 """Points of a region at which the maps are read, rows and columns."""
 
+_INNER = 0.5
+"""Share of a region's height and width, about its middle, that is read: nearer its edges the maps also show what is
+beside it, which for a device a few cells high is most of what they show."""
+
 Floats = npt.NDArray[np.float32]
 
 
@@ -30,12 +34,10 @@ class Regions:
     Attributes:
         boxes: (n, 4), x1, y1, x2, y2 in input pixels.
         objectness: (n,), the largest class score, 0 to 1: also an object of no known class looks a little like one.
-        index: (n,), whose score it is, as an index into the model's class list.
     """
 
     boxes: npt.NDArray[np.float64]
     objectness: Floats
-    index: npt.NDArray[np.int64]
 
 
 def propose(raw: Floats, placed: Letterbox) -> Regions:
@@ -58,15 +60,14 @@ def propose(raw: Floats, placed: Letterbox) -> Regions:
     corner = centre - size / 2
     boxes: Any = np.hstack([corner, size])
     kept = np.asarray(cv2.dnn.NMSBoxes(boxes, scores[anchors], 0.0, NMS_IOU), dtype=np.int64).reshape(-1)[:MAX_REGIONS]
-    best = anchors[kept]
-    return Regions(np.hstack([corner, corner + size])[kept], scores[best], raw[4:, best].argmax(axis=0))
+    return Regions(np.hstack([corner, corner + size])[kept], scores[anchors][kept])
 
 
 def pool(features: Floats, boxes: npt.NDArray[np.float64], image_size: int, channels: Sequence[int]) -> Floats:
-    """What the network saw in each box: its maps' mean over the box, each map's part of length 1.
+    """What the network saw in each box: its maps' mean over the inner half of the box, each map's part of length 1.
 
-    The maps are read by bilinear interpolation at 4 x 8 points of the box, as RoIAlign does with one bin (He et al.,
-    Mask R-CNN, ICCV 2017).
+    The maps are read by bilinear interpolation at 4 x 8 points, as RoIAlign does with one bin (He et al., Mask R-CNN,
+    ICCV 2017).
 
     Args:
         features: (channels, rows, columns) of one photo.
@@ -105,8 +106,8 @@ def unit(vectors: Floats) -> Floats:
 def _between(
     start: npt.NDArray[np.float64], end: npt.NDArray[np.float64], points: int, stride: float, cells: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
-    """Cells before and after `points` places between start and end, and the weight of the latter; (n, points) each."""
-    share = (np.arange(points) + 0.5) / points
+    """Cells before and after `points` places inside start to end, and the weight of the latter; (n, points) each."""
+    share = 0.5 + _INNER * ((np.arange(points) + 0.5) / points - 0.5)
     at = np.clip((start[:, None] + share * (end - start)[:, None]) / stride - 0.5, 0, cells - 1)
     before = np.floor(at).astype(np.int64)
     return before, np.minimum(before + 1, cells - 1), (at - before).astype(np.float32)

@@ -62,28 +62,23 @@ class References:
         """
         return _chord(self._cosines(features)[0].max(axis=1))
 
-    def scores(self, features: Floats, objectness: Floats, classes: npt.NDArray[np.int32]) -> Floats:
+    def scores(self, features: Floats, objectness: Floats) -> Floats:
         """How much each of n regions looks like equipment of no known class, as a multiple of `usual`.
 
-        That is its distance to the nearest training box of the class that it was taken for, or to the nearest piece of
-        background if that is less, times how likely there is an object at all: half at the background's usual
-        objectness.
+        That is its distance to the nearest training box or piece of background, times how likely there is an object at
+        all: half at the background's usual objectness.
 
         Args:
             features: (n, d), pooled.
             objectness: (n,), 0 to 1.
-            classes: (n,) class_id that scored highest there.
 
         Raises:
             ReferencesError: The features are of another network.
         """
         known, background = self._cosines(features)
-        same = self.classes[None] == classes[:, None]
-        nearest = np.where(same, known, -1.0).max(axis=1)
-        nearest = np.where(same.any(axis=1), nearest, known.max(axis=1))
-        strange = _chord(np.maximum(nearest, background.max(axis=1, initial=-1.0)))
-        shares: Floats = objectness / (objectness + self.objectness) / self.usual
-        return strange * shares
+        strange = _chord(np.maximum(known.max(axis=1), background.max(axis=1, initial=-1.0)))
+        share = objectness / (objectness + self.objectness)
+        return np.asarray(strange * share / self.usual, dtype=np.float32)
 
     def _cosines(self, features: Floats) -> tuple[Floats, Floats]:
         """Of each region with each training box, (n, boxes), and with each piece of background."""
@@ -150,7 +145,7 @@ def most_unknown(seen: Observation, references: References, predictor: OnnxPredi
     if not len(regions.boxes):
         return MostUnknown(0.0, None)
     pooled = pool(seen.features, regions.boxes, predictor.image_size, predictor.feature_channels)
-    scores = references.scores(pooled, regions.objectness, predictor.class_ids[regions.index])
+    scores = references.scores(pooled, regions.objectness)
     strangest = np.sort(scores)[-OBJECT_REGIONS:]
     best = int(scores.argmax())
     x, y, width, height = seen.placed.to_relative(regions.boxes[best : best + 1].astype(np.float32))[0]
