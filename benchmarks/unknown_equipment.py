@@ -41,12 +41,16 @@ CONFIDENCES = (0.05, 0.25)
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores of one photo by method, and of its true boxes; the higher, the more unknown."""
+    """Scores of one photo by method, and of its true boxes; the higher, the more unknown.
+
+    `found` says whether the region that was held for unknown equipment overlaps some of it by half.
+    """
 
     enclosure: str
     unknown: bool
     photo: dict[str, float]
     boxes: list[tuple[bool, dict[str, float]]]
+    found: bool
 
 
 def run() -> dict[str, float]:
@@ -70,6 +74,7 @@ def report(scored: list[Scored]) -> dict[str, float]:
     boxes = [(photo.enclosure, *box) for photo in scored for box in photo.boxes]
     box_labels = np.array([unknown for _, unknown, _ in boxes])
     print(f"{photos.sum()} of {len(photos)} photos and {box_labels.sum()} of {len(boxes)} boxes are of unknown classes")
+    print(f"on {sum(p.found for p in scored)} of them the region that was pointed at is of an unknown class")
     by_photo = {name: np.array([photo.photo[name] for photo in scored]) for name in scored[0].photo}
     by_box = {name: np.array([scores[name] for *_, scores in boxes]) for name in boxes[0][2]}
     figures: dict[str, float] = {}
@@ -118,7 +123,10 @@ def score_photos(
             )
             for unknown, d, c in zip(boxes["unknown"], references.distances(pooled), confidence, strict=True)
         ]
-        scored.append(Scored(boxes["enclosure_id"][0], bool(boxes["unknown"].any()), photo, by_box))
+        photo[f"{METHOD}, true boxes given"] = max(scores[METHOD] for _, scores in by_box)
+        place = in_input_pixels(np.array([found.box or (0.0, 0.0, 0.0, 0.0)]), seen.placed)
+        hit = bool((overlaps(place, places)[0][boxes["unknown"].to_numpy()] >= 0.5).any())
+        scored.append(Scored(boxes["enclosure_id"][0], bool(boxes["unknown"].any()), photo, by_box, hit))
     return scored
 
 
