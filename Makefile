@@ -66,7 +66,7 @@ base-weights: setup ## make the bundled base weights anew: about an hour on 2 co
 	$(BIN)/python -m pretraining $(BASE)
 
 test: setup check-tools ## the default test suite
-	$(BIN)/python -m pytest -m "not slow and not production and not gpu" $(addprefix --ignore=,$(CHECKED))
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not production and not gpu" $(addprefix --ignore=,$(CHECKED))
 
 test-production: setup ## tests of the images' environments and of production's deployment on the stand-in cluster
 	$(BIN)/python -m pytest -m "production and not slow and not gpu"

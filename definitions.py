@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
-from mlops_assets.automation import automation_sensor, conditions
+from mlops_assets.automation import automation_sensor, conditions, review_sensor
 from mlops_assets.catalog import assets as catalog_assets
 from mlops_assets.catalog import checks as catalog_checks
 from mlops_assets.code_versions import code_version
@@ -22,6 +22,8 @@ from mlops_assets.erasure.rows import without
 from mlops_assets.jobs import INGEST_DAY, RETRAIN_DETECTOR, build_jobs
 from mlops_assets.labels import assets as labels_assets
 from mlops_assets.labels import checks as labels_checks
+from mlops_assets.monitoring import assets as monitoring_assets
+from mlops_assets.monitoring import checks as monitoring_checks
 from mlops_assets.partitions import days_of
 from mlops_assets.photos import assets as photos_assets
 from mlops_assets.photos import checks as photos_checks
@@ -46,9 +48,15 @@ from sensors.new_equipment_classes import new_equipment_classes
 from sensors.new_labels import new_labels
 from sensors.run_failures import run_end_sensors
 
-STAGES = [photos_assets, labels_assets, dataset_assets, detector_assets, catalog_assets]
+STAGES = [photos_assets, labels_assets, dataset_assets, detector_assets, catalog_assets, monitoring_assets]
 ALERT_TIMEOUT_S = 5.0
-CHECKS = [*photos_checks.CHECKS, *labels_checks.CHECKS, *dataset_checks.CHECKS, *catalog_checks.CHECKS]
+CHECKS = [
+    *photos_checks.CHECKS,
+    *labels_checks.CHECKS,
+    *dataset_checks.CHECKS,
+    *catalog_checks.CHECKS,
+    *monitoring_checks.CHECKS,
+]
 _PRELOADED = (
     "resources.preload",  # every run ends in checks, so Great Expectations is among it
     "definitions",
@@ -56,6 +64,7 @@ _PRELOADED = (
     *("mlops_assets.labels.importing", "mlops_assets.dataset.building", "mlops_assets.dataset.splits"),
     *(f"mlops_assets.detector.{module}" for module in ("candidate", "judging")),
     *(f"mlops_assets.catalog.{module}" for module in ("detecting", "inventory", "catalog", "pages", "samples")),
+    *(f"mlops_assets.monitoring.{module}" for module in ("review_queue", "contact_sheet")),
     "upath.implementations.local",
     "dagster._core.storage.sqlite_storage",  # with SQLAlchemy and Alembic, half a second of every step
     "dagster._utils.test",  # Dagster finds the definitions through it
@@ -88,7 +97,8 @@ def build_defs(
             new_equipment_classes(use_case, settings.sensor_interval),
             component_changed(use_case, jobs, settings.sensor_interval),
             *run_end_sensors(use_case.name, tracking_uri, settings.sensor_interval),
-            automation_sensor(settings.sensor_interval, as_backfills=settings.profile == "k8s"),
+            automation_sensor(use_case, settings.sensor_interval, as_backfills=settings.profile == "k8s"),
+            review_sensor(use_case, settings.sensor_interval),
         ],
         resources={**build_resources(settings, use_case), **(resource_overrides or {})},
         executor=_executor(settings, [*assets, *checks, *ERASURE_OPS]),

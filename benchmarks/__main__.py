@@ -6,7 +6,18 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import base_weights, demo, near_duplicates, photos, quality, start, training, unknown_equipment
+from benchmarks import (
+    base_weights,
+    demo,
+    label_errors,
+    near_duplicates,
+    photos,
+    quality,
+    racks,
+    start,
+    training,
+    unknown_equipment,
+)
 
 SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "start": start.run,
@@ -16,7 +27,9 @@ SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "demo": demo.run,
     "photos": photos.run,
     "quality": quality.run,
+    "racks": racks.run,
     "near_duplicates": near_duplicates.run,
+    "label_errors": label_errors.run,
     "unknown_equipment": unknown_equipment.run,
 }
 

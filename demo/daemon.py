@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,7 +37,11 @@ def _last_heartbeat(instance: dg.DagsterInstance) -> float:
 
 @contextmanager
 def running_daemon(
-    instance: dg.DagsterInstance, project: Path, log: Path, settings: Mapping[str, str]
+    instance: dg.DagsterInstance,
+    project: Path,
+    log: Path,
+    settings: Mapping[str, str],
+    command: Sequence[str] = ("dagster-daemon", "run"),
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """Start `dagster-daemon run` on the project's workspace, and stop it at the end.
 
@@ -46,6 +50,7 @@ def running_daemon(
         project: Folder of workspace.yaml.
         log: Where its output goes.
         settings: Environment variables beside this process's own.
+        command: What else starts the daemon, such as `dagster dev`.
 
     Raises:
         DaemonRunningError: Another daemon is at work.
@@ -53,10 +58,14 @@ def running_daemon(
     log.parent.mkdir(parents=True, exist_ok=True)
     stopped = log.with_suffix(".stopped")
     _refuse_second_daemon(instance, stopped_at=stopped.stat().st_mtime if stopped.exists() else 0.0)
-    command = [str(BIN / "dagster-daemon"), "run", "-w", "workspace.yaml"]
+    program, *arguments = command
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 our own command
-            command, cwd=project, env={**os.environ, **settings}, stdout=output, stderr=subprocess.STDOUT
+            [str(BIN / program), *arguments, "-w", "workspace.yaml"],
+            cwd=project,
+            env={**os.environ, **settings},
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
         try:
             yield process

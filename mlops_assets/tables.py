@@ -4,6 +4,7 @@ from mlops_assets.catalog import schema as catalog
 from mlops_assets.dataset import schema as dataset
 from mlops_assets.detector import schema as detector
 from mlops_assets.labels import schema as labels
+from mlops_assets.monitoring import schema as monitoring
 from mlops_assets.photos import schema as photos
 
 SCHEMAS = {
@@ -20,4 +21,5 @@ SCHEMAS = {
     "visit_inventory": catalog.VISIT_INVENTORY,
     "equipment_catalog": catalog.EQUIPMENT_CATALOG,
     "equipment_changes": catalog.EQUIPMENT_CHANGES,
+    "review_queue": monitoring.REVIEW_QUEUE,
 }

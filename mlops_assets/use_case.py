@@ -159,6 +159,33 @@ class InventoryRules(_Section):
     default_threshold: Fraction = 0.35
 
 
+class ReviewShares(_Section):
+    """The most of the budget that each reason takes while others have photos to offer; 0 switches a reason off."""
+
+    relabel: Fraction = Field(0.4, description="labelled before a class existed")
+    label_conflict: Fraction = Field(0.1, description="annotators differ")
+    label_error: Fraction = Field(0.2, description="a label that is likely wrong")
+    test_enclosure: Fraction = Field(0.1, description="may give a class its first test boxes")
+    rare_class: Fraction = Field(0.15, description="may show a class of few labels")
+    unknown_equipment: Fraction = Field(0.2, description="equipment of no known class")
+    uncertain: Fraction = Field(0.3, description="detections around their threshold")
+    disagreement: Fraction = Field(0.1, description="champion and refused candidate differ")
+    drift: Fraction = Field(0.1, description="unlike the photos that were trained on")
+    unlabelled_enclosure: Fraction = Field(0.1, description="no photo of the enclosure is labelled")
+
+
+class ReviewRules(_Section):
+    """Which photos are offered for labelling; docs/decisions.md says how they are chosen."""
+
+    budget: int = Field(50, ge=0, description="photos in the queue: what is labelled on a day")
+    shares: ReviewShares = ReviewShares()
+    enough_boxes: int = Field(50, ge=1, description="labelled boxes from which a class is rare no more")
+    enough_enclosures: int = Field(8, ge=1, description="labelled enclosures from which a class is rare no more")
+    min_label_suspicion: Fraction = Field(0.4, description="from which a label is offered as likely wrong")
+    min_unknown_score: float = Field(0.5, ge=0, description="of equipment of no known class, from which it is offered")
+    disagreement_photos: int = Field(100, ge=0, description="photos that a refused candidate looks at")
+
+
 class ComponentRules(_Section):
     """What costs too much to be made again by itself when its code changes; it goes stale, and a person decides."""
 
@@ -184,6 +211,7 @@ class UseCase(_Section):
     training: TrainingRules = TrainingRules()
     promotion: PromotionRules = PromotionRules()
     inventory: InventoryRules = InventoryRules()
+    review: ReviewRules = ReviewRules()
     component_changes: ComponentRules = ComponentRules()
 
     @field_validator("timezone")

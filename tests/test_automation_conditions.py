@@ -60,6 +60,7 @@ class Automation:
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self.instance = instance
         self.cursor: object = None
+        self.queue_asked = 0
 
     def _job(self, *names: str) -> dg.JobDefinition:
         whole = DEFINITIONS.resolve_implicit_global_asset_job_def()
@@ -88,6 +89,8 @@ class Automation:
         result = dg.evaluate_automation_conditions(DEFINITIONS, self.instance, cursor=self.cursor)  # type: ignore[arg-type]
         self.cursor = result.cursor
         asked = {a.key.path[-1]: set(result.get_requested_partitions(a.key)) for a in ASSETS}
+        # The queue has a sensor, and runs, of its own.
+        self.queue_asked += bool(asked.pop("review_queue"))
         return {name: partitions for name, partitions in asked.items() if partitions}
 
 
@@ -157,3 +160,55 @@ def test_a_new_day_reaches_the_catalogue(automation: Automation) -> None:
     automation.tick()
     automation.run("raw_photos", "clean_photos", "detections", day=DAYS[2])
     assert set(automation.tick()) == CATALOGUE
+
+
+def test_the_review_queue_follows_days_labels_and_decisions_once_each(automation: Automation) -> None:
+    assert automation.queue_asked == 1  # by the first days, before there is a label or a champion
+    automation.run("review_queue")
+    automation.tick()
+    automation.run("annotations", "equipment_classes")
+    automation.tick()
+    assert automation.queue_asked == 2
+    automation.run("review_queue")
+    automation.tick()
+    assert automation.queue_asked == 2
+
+
+def test_the_review_queue_waits_for_the_days_of_a_new_champion(automation: Automation) -> None:
+    automation.run("review_queue")
+    automation.run("champion_detector", version="1")
+    assert automation.tick() == {"detections": set(DAYS[:2])}
+    automation.start("detections", day=DAYS[0])
+    automation.tick()
+    assert automation.queue_asked == 1
+    automation.finish()
+    automation.run("detections", day=DAYS[1])
+    automation.run("detections", day=DAYS[0])
+    automation.tick()
+    automation.tick()
+    assert automation.queue_asked == 2
+
+
+def test_a_refused_candidate_asks_for_the_review_queue_alone(automation: Automation) -> None:
+    automation.run("equipment_classes")
+    automation.run("champion_detector", version="1")
+    automation.tick()
+    for day in DAYS[:2]:
+        automation.run("detections", day=day)
+    automation.tick()
+    automation.run("review_queue", *CATALOGUE)
+    automation.tick()
+    before = automation.queue_asked
+    automation.run("champion_detector", version="1")
+    assert automation.tick() == {}
+    assert automation.tick() == {}
+    assert automation.queue_asked == before + 1
+
+
+def test_a_bad_day_does_not_stop_the_review_queue(automation: Automation) -> None:
+    automation.run("review_queue")
+    automation.tick()
+    assert not automation.run("raw_photos", "clean_photos", "detections", day=DAYS[2], bad="yes")
+    automation.run("detections", day=DAYS[0])
+    automation.tick()
+    assert automation.queue_asked == 2

@@ -18,7 +18,7 @@ DAILY = {"raw_photos", "clean_photos", "detections"}
 ASSETS = DAILY | {
     *("annotations", "equipment_classes", "split_assignments", "training_dataset"),
     *("detector_weights", "detector_evaluation", "champion_detector"),
-    *("visit_inventory", "equipment_catalog", "equipment_changes", "catalog_pages"),
+    *("visit_inventory", "equipment_catalog", "equipment_changes", "catalog_pages", "review_queue"),
 }
 
 
@@ -39,7 +39,7 @@ def test_every_asset_says_what_it_is(loaded: dg.Definitions) -> None:
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
         assert node.description, key
-        assert node.group_name in {"photos", "labels", "dataset", "detector", "catalog"}
+        assert node.group_name in {"photos", "labels", "dataset", "detector", "catalog", "monitoring"}
         assert node.owners == ["team:case"]
         assert node.kinds, key
         assert node.code_version, key
@@ -54,7 +54,7 @@ def test_days_begin_with_the_use_case(loaded: dg.Definitions) -> None:
 
 def test_every_step_asks_for_what_it_needs_and_only_training_for_a_gpu(loaded: dg.Definitions) -> None:
     steps = {step.op.name: step.op for step in [*(loaded.assets or []), *(loaded.asset_checks or [])]}
-    assert len(steps) == len(ASSETS) + 6
+    assert len(steps) == len(ASSETS) + 7
     with_gpu = set()
     for name, op in steps.items():
         config = json.loads(op.tags[K8S_TAG])
@@ -74,7 +74,15 @@ def test_checks_on_day_assets_are_by_day(loaded: dg.Definitions) -> None:
     graph = loaded.resolve_asset_graph()
     checked = {key.asset_key.path[-1]: graph.get(key).partitions_def for key in graph.asset_check_keys}
     assert set(checked) == {
-        *("raw_photos", "clean_photos", "annotations", "training_dataset", "detections", "equipment_catalog")
+        *(
+            "raw_photos",
+            "clean_photos",
+            "annotations",
+            "training_dataset",
+            "detections",
+            "equipment_catalog",
+            "review_queue",
+        )
     }
     assert {asset for asset, days in checked.items() if days is not None} == DAILY
 
@@ -94,10 +102,23 @@ def test_schedule_and_sensors_run_from_the_start(loaded: dg.Definitions) -> None
             "runs_canceled",
             "runs_succeeded",
             "lineage",
+            "review",
         ),
         *("component_changed", "late_photos"),
     }
     assert {sensor.default_status for sensor in repository.sensor_defs} == {dg.DefaultSensorStatus.RUNNING}
+
+
+def test_the_review_queue_has_runs_of_its_own(loaded: dg.Definitions) -> None:
+    """A queue that fails, or takes long, is none of the catalogue's business."""
+    repository = loaded.get_repository_def()
+    graph = loaded.resolve_asset_graph()
+    followed = {
+        sensor.name: {key.path[-1] for key in sensor.asset_selection.resolve(graph)}
+        for sensor in repository.sensor_defs
+        if isinstance(sensor, dg.AutomationConditionSensorDefinition) and sensor.asset_selection
+    }
+    assert followed == {"review": {"review_queue"}, "lineage": ASSETS - {"review_queue"}}
 
 
 def test_two_use_cases_live_in_one_process(tmp_path: Path) -> None:

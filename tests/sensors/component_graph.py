@@ -108,10 +108,11 @@ class Deployment:
         return self.run(names, request.partition_key, **{**request.tags, **tags})
 
     def conditions(self) -> dict[str, set[str | None]]:
-        """One tick of the conditions: partitions by asset."""
+        """One tick of the conditions: partitions by asset, but for the review queue, which has a sensor of its own."""
         result = dg.evaluate_automation_conditions(self.definitions, self.instance, cursor=self.lineage)  # type: ignore[arg-type]
         self.lineage = result.cursor
-        asked = {a.path[-1]: set(result.get_requested_partitions(a)) for a in map(key, TODAY)}
+        followed = (key(name) for name in TODAY if name != "review_queue")
+        asked = {a.path[-1]: set(result.get_requested_partitions(a)) for a in followed}
         return {name: partitions for name, partitions in asked.items() if partitions}
 
     def changed_code(self) -> set[str]:
