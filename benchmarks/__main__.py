@@ -8,8 +8,10 @@ from pathlib import Path
 
 from benchmarks import (
     base_weights,
+    class_names,
     demo,
     label_errors,
+    labels,
     near_duplicates,
     photos,
     quality,
@@ -29,6 +31,8 @@ SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "quality": quality.run,
     "racks": racks.run,
     "near_duplicates": near_duplicates.run,
+    "class_names": class_names.run,
+    "labels": labels.run,
     "label_errors": label_errors.run,
     "unknown_equipment": unknown_equipment.run,
 }

@@ -11,6 +11,7 @@ import polars as pl
 from benchmarks.real_photos import prepare_racks
 from mlops_assets.boxes import BOX_COLUMNS
 from mlops_assets.dataset.building import build_dataset, check_trainable
+from mlops_assets.dataset.shots import with_shots
 from mlops_assets.dataset.versions import active_class_map, manifest
 from mlops_assets.detector import files
 from mlops_assets.detector.candidate import PlainMachine, train_candidate, with_overrides
@@ -64,7 +65,7 @@ def planted_labels(folder: Path) -> Planted:
     if not (store / "tables" / "training_dataset.parquet").exists():
         prepare_racks(folder / "racks", split_seed=0)
     raw, clean = (dict(tables.each_day(name, SCHEMAS[name])) for name in ("raw_photos", "clean_photos"))
-    photos = photos_of_visits(raw, clean).filter("usable")
+    photos = with_shots(photos_of_visits(raw, clean)).filter("usable")
     annotations = tables.read("annotations", SCHEMAS["annotations"]).join(photos, on="photo_id", how="semi")
     classes = tables.read("equipment_classes", SCHEMAS["equipment_classes"])
     labels, dropped = plant(annotations, list(active_class_map(classes)))

@@ -32,6 +32,27 @@ class KnownClass(_Section):
     aliases: tuple[str, ...] = ()
 
 
+class ClassDecisionEntry(_Section):
+    """A decision about a class that has an id already; the command `mlops_assets.labels classes` writes the same.
+
+    Once imported it is recorded for good: taking it out of the file undoes nothing, `undo` does.
+    """
+
+    decision: Literal["rename", "alias", "merge", "deprecate", "accept", "undo"]
+    of: str = Field(min_length=1, description="the class by a name or its key such as c0007; for undo a decision_id")
+    to: str | None = Field(None, min_length=1, description="new name, further name, or the class it counts for")
+    by: str = Field(min_length=1, description="who decided")
+    at: dt.datetime | dt.date = Field(description="when; a day alone counts as its beginning, UTC")
+    why: str = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> "ClassDecisionEntry":
+        needs = self.decision in ("rename", "alias", "merge")
+        if needs != (self.to is not None):
+            raise ValueError(f"{self.decision} {'needs' if needs else 'takes no'} `to`")
+        return self
+
+
 class FaceBlurRules(_Section):
     """Faces are made unrecognisable on the normalised photo; the original keeps them."""
 
@@ -104,6 +125,22 @@ class NewClassRules(_Section):
     min_boxes: int = Field(10, ge=1)
     min_enclosures: int = Field(3, ge=1)
     growth_step: int = Field(20, ge=1, description="boxes by which a class must grow before it is asked for again")
+    near_name: Fraction = Field(
+        0.8,
+        description="likeness of names (1 less edits by length of the longer) from which a new one waits for a person; "
+        "1: only plurals and names that differ in no letter wait. Measured in docs/decisions.md",
+    )
+
+
+class LabelRules(_Section):
+    """How label files are read."""
+
+    outside_tolerance: Fraction = Field(
+        0.02, description="share of the photo by which a box may reach outside; it is clipped, others are quarantined"
+    )
+    yolo_class_names: tuple[str, ...] = Field(
+        (), description="class names by index for YOLO labels that come without classes.txt, *.names or data.yaml"
+    )
 
 
 class SplitRules(_Section):
@@ -204,9 +241,11 @@ class UseCase(_Section):
     start: dt.date = Field(description="first day of the landing zone")
     timezone: str = "Europe/Budapest"
     classes: tuple[KnownClass, ...] = ()
+    class_decisions: tuple[ClassDecisionEntry, ...] = ()
     intake: IntakeRules = IntakeRules()
     quality: QualityRules = QualityRules()
     new_class: NewClassRules = NewClassRules()
+    labels: LabelRules = LabelRules()
     split: SplitRules = SplitRules()
     training: TrainingRules = TrainingRules()
     promotion: PromotionRules = PromotionRules()

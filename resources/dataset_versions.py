@@ -1,4 +1,7 @@
-"""Dataset versions: immutable folders under the fingerprint of what they hold, but for what an erasure takes out."""
+"""Dataset versions: immutable folders under the fingerprint of what they hold, but for what an erasure takes out.
+
+The bytes of their photos are kept beside them, once for all versions: `dataset_photos`.
+"""
 
 import io
 import json
@@ -9,6 +12,7 @@ import dagster as dg
 import polars as pl
 
 from resources.atomic_write import write_atomically
+from resources.dataset_photos import FOLDER, DamagedDatasetError, DatasetPhotos
 from resources.locations import location
 from resources.tables import write_parquet
 from resources.tombstones import Tombstones
@@ -16,7 +20,7 @@ from resources.tombstones import Tombstones
 if TYPE_CHECKING:
     from upath import UPath
 
-_ROWS, _VOID = "rows.parquet", "void.json"
+_ROWS, _COMPLETE, _VOID = "rows.parquet", "manifest.json", "void.json"
 
 
 class VoidDatasetError(RuntimeError):
@@ -28,29 +32,37 @@ class DatasetVersions(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     root: str
 
+    def photos(self) -> DatasetPhotos:
+        """The bytes of the versions' photos."""
+        return DatasetPhotos(self.root)
+
+    def has(self, fingerprint: str) -> bool:
+        """Whether a version is there and complete."""
+        return (self._folder(fingerprint) / _COMPLETE).exists()
+
     def put(self, fingerprint: str, rows: pl.DataFrame, files: Mapping[str, str]) -> str:
-        """Write rows.parquet and text files, the last of `files` marking the version as complete.
+        """Write rows.parquet, text files and manifest.json, which is among `files` and marks the version as complete.
 
         Returns:
             The version's address.
         """
         folder = self._folder(fingerprint)
-        *_, complete = files
-        if not (folder / complete).exists():
+        if not self.has(fingerprint):
             write_parquet(rows, folder / _ROWS)
-            for name, text in files.items():
-                write_atomically(folder / name, text.encode())
+            for name in sorted(files, key=lambda name: name == _COMPLETE):
+                write_atomically(folder / name, files[name].encode())
         return str(folder)
 
     def restore(self, fingerprint: str) -> pl.DataFrame:
-        """The rows of a version, to train or evaluate on it again.
+        """The rows of a version, as they are kept; `mlops_assets.dataset.restoring` holds them against its name.
 
         Raises:
             FileNotFoundError: There is no such version.
             VoidDatasetError: It held a photo that was erased: what is left is not what its fingerprint names.
+            DamagedDatasetError: A file of it is gone or cannot be read.
         """
         folder = self._folder(fingerprint)
-        if not (folder / _ROWS).exists():
+        if not folder.exists():
             raise FileNotFoundError(f"No dataset version {folder}; `datasets/` of the store lists what there is")
         rows = _read_rows(folder)
         tombstones = Tombstones(self.root)
@@ -63,20 +75,47 @@ class DatasetVersions(dg.ConfigurableResource):  # type: ignore[type-arg]
             )
         return rows
 
+    def manifest(self, fingerprint: str) -> dict[str, Any]:
+        """What a version says about itself.
+
+        Raises:
+            DamagedDatasetError: It is gone or cannot be read.
+        """
+        path = self._folder(fingerprint) / _COMPLETE
+        try:
+            found: dict[str, Any] = json.loads(path.read_bytes())
+        except (FileNotFoundError, ValueError) as error:
+            raise DamagedDatasetError(_damaged(path, error)) from error
+        return found
+
+    def fingerprints(self) -> list[str]:
+        """Every version that there is, complete or not, sorted."""
+        base = location(self.root) / "datasets"
+        return sorted(path.name for path in base.iterdir() if path.name != FOLDER) if base.exists() else []
+
+    def is_void(self, fingerprint: str) -> bool:
+        """Whether an erasure took something out of a version."""
+        return bool(_void(self._folder(fingerprint)))
+
     def holding(self, photo_id: str) -> dict[str, list[str]]:
         """Splits of every version that holds a photo, or held it before it was voided, by fingerprint."""
-        base = location(self.root) / "datasets"
         found: dict[str, list[str]] = {}
-        for folder in sorted(base.iterdir(), key=str) if base.exists() else []:
+        for fingerprint in self.fingerprints():
+            folder = self._folder(fingerprint)
             splits = set(_void(folder).get(photo_id, []))
             if (folder / _ROWS).exists():
-                splits |= set(_read_rows(folder).filter(pl.col("photo_id") == photo_id)["split"])
+                homes = _read_rows(folder, ["photo_id", "split"])
+                splits |= set(homes.filter(pl.col("photo_id") == photo_id)["split"])
             if splits:
-                found[folder.name] = sorted(splits)
+                found[fingerprint] = sorted(splits)
         return found
 
     def rows(self, fingerprint: str) -> pl.DataFrame:
-        """What is kept of a version's rows, void or not; to train on it again is for `restore`."""
+        """What is kept of a version's rows, void or not; to train on it again is for `restore`.
+
+        Raises:
+            DamagedDatasetError: They are gone or cannot be read.
+        """
         return _read_rows(self._folder(fingerprint))
 
     def void(self, fingerprint: str, photo_id: str, splits: list[str]) -> int:
@@ -99,8 +138,19 @@ class DatasetVersions(dg.ConfigurableResource):  # type: ignore[type-arg]
         return location(self.root) / "datasets" / fingerprint
 
 
-def _read_rows(folder: "UPath") -> pl.DataFrame:
-    return pl.read_parquet(io.BytesIO((folder / _ROWS).read_bytes()))
+def _read_rows(folder: "UPath", columns: list[str] | None = None) -> pl.DataFrame:
+    path = folder / _ROWS
+    try:
+        return pl.read_parquet(io.BytesIO(path.read_bytes()), columns=columns)
+    except (FileNotFoundError, pl.exceptions.PolarsError) as error:
+        raise DamagedDatasetError(_damaged(path, error)) from error
+
+
+def _damaged(path: "UPath", error: Exception) -> str:
+    return (
+        f"Dataset version {path.parent.name} is damaged: {path} is gone or cannot be read ({error}). Bring it back "
+        "from a backup, or remove its folder and materialise training_dataset for a version of today's labels"
+    )
 
 
 def _void(folder: "UPath") -> dict[str, Any]:

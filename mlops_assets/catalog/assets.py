@@ -87,11 +87,13 @@ def visit_inventory(
     detections: dict[str, pl.DataFrame],
     raw_photos: dict[str, pl.DataFrame],
     clean_photos: dict[str, pl.DataFrame],
+    equipment_classes: pl.DataFrame,
     tables: Tables,
     use_case: dg.ResourceParam[UseCase],
 ) -> pl.DataFrame:
     """Quantity of each class at each visit, by the best view, with what a visit could not show carried forward."""
     from mlops_assets.catalog.inventory import visit_inventory as count_visits
+    from mlops_assets.labels.class_links import ClassLinks
     from mlops_assets.photos.lookup import photos_of_visits
 
     champion = latest_champion(tables)
@@ -100,6 +102,7 @@ def visit_inventory(
         photos_of_visits(raw_photos, clean_photos),
         champion.thresholds if champion else {},
         use_case.inventory,
+        ClassLinks.of(equipment_classes),
     )
     context.add_output_metadata({"statuses": counts(inventory, "status"), "preview": preview(inventory)})
     return inventory
@@ -187,6 +190,7 @@ def catalog_pages(
     from mlops_assets.catalog.inventory import counted_detections
     from mlops_assets.catalog.pages import write_pages
     from mlops_assets.detector.charts import annotate
+    from mlops_assets.labels.class_links import ClassLinks
     from mlops_assets.photos.lookup import photos_of_visits
 
     champion = latest_champion(tables)
@@ -200,7 +204,9 @@ def catalog_pages(
         classes=equipment_classes,
         read_photo=photo_store.read_photo,
         facts=_facts(champion, context.run.run_id),
-        boxes=counted_detections(found, champion.thresholds if champion else {}, use_case.inventory),
+        boxes=counted_detections(
+            found, champion.thresholds if champion else {}, use_case.inventory, ClassLinks.of(equipment_classes)
+        ),
         annotate=annotate,
         workers=machine.threads,
     )

@@ -10,6 +10,8 @@ import polars as pl
 
 from mlops_assets.boxes import BOX_COLUMNS
 from mlops_assets.catalog.schema import VISIT_INVENTORY
+from mlops_assets.detector.merged_classes import resolve_detections
+from mlops_assets.labels.class_links import NO_LINKS, ClassLinks
 from mlops_assets.use_case import InventoryRules
 
 CONFIRMED, UNCONFIRMED, REMOVED = "confirmed", "unconfirmed", "removed"
@@ -27,7 +29,11 @@ class InventoryInputError(ValueError):
 
 
 def visit_inventory(
-    detections: pl.DataFrame, photos: pl.DataFrame, thresholds: Mapping[int, float], rules: InventoryRules
+    detections: pl.DataFrame,
+    photos: pl.DataFrame,
+    thresholds: Mapping[int, float],
+    rules: InventoryRules,
+    links: ClassLinks = NO_LINKS,
 ) -> pl.DataFrame:
     """Count the equipment of every visit and carry forward what a visit could not show.
 
@@ -47,6 +53,7 @@ def visit_inventory(
         photos: VISIT_PHOTO_COLUMNS, one row a photo: visited_on Date, captured_at Datetime or null, usable Boolean.
         thresholds: Least confidence that counts, by class_id.
         rules: Threshold of classes without one of their own, and the photos that a removal takes.
+        links: Merged classes, which the model may know apart; they are counted as one.
 
     Returns:
         VISIT_INVENTORY, one row an enclosure, visit and class.
@@ -57,7 +64,7 @@ def visit_inventory(
     _check_photos(photos)
     _check_detections(detections)
     visits = _visits(photos, detections)
-    best = _best_views(counted_detections(detections, thresholds, rules), photos)
+    best = _best_views(counted_detections(detections, thresholds, rules, links), photos)
     dense = (
         best.select(_ITEM)
         .unique()
@@ -74,14 +81,15 @@ def visit_inventory(
 
 
 def counted_detections(
-    detections: pl.DataFrame, thresholds: Mapping[int, float], rules: InventoryRules
+    detections: pl.DataFrame, thresholds: Mapping[int, float], rules: InventoryRules, links: ClassLinks = NO_LINKS
 ) -> pl.DataFrame:
-    """Keep the detections that count: those at or above their class's threshold.
+    """Keep the detections that count: those at or above their class's threshold, under the class that it counts for.
 
     Args:
         detections: DETECTIONS rows.
         thresholds: Least confidence that counts, by class_id.
         rules: Gives the threshold of classes that `thresholds` does not name.
+        links: Merged classes.
 
     Returns:
         DETECTIONS rows without those of null class.
@@ -90,12 +98,13 @@ def counted_detections(
         {"class_id": list(thresholds), "_threshold": list(thresholds.values())},
         schema={"class_id": pl.Int32, "_threshold": pl.Float64},
     )
-    return (
+    counted = (
         detections.filter(pl.col("class_id").is_not_null())
         .join(classes, on="class_id", how="left")
         .filter(pl.col("confidence") >= pl.col("_threshold").fill_null(rules.default_threshold))
         .drop("_threshold")
     )
+    return resolve_detections(counted, links)
 
 
 def in_visit_order(inventory: pl.DataFrame) -> pl.DataFrame:

@@ -1,6 +1,7 @@
 """Which enclosures a model may learn from, and what it learns."""
 
-import json
+import datetime as dt
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
@@ -9,9 +10,14 @@ from mlops_assets.compute import CPU_LIGHT, RETRY
 from mlops_assets.dataset.recipe import BUILDING_CODE
 from mlops_assets.dataset.schema import SPLIT_ASSIGNMENTS
 from mlops_assets.metadata import counts, preview
+from mlops_assets.progress import logged_progress
 from mlops_assets.use_case import UseCase
 from resources.dataset_versions import DatasetVersions
+from resources.photo_store import PhotoStore
 from resources.tables import Tables
+
+if TYPE_CHECKING:
+    from mlops_assets.dataset.making import Made
 
 
 @dg.asset(
@@ -70,36 +76,62 @@ def training_dataset(
     raw_photos: dict[str, pl.DataFrame],
     clean_photos: dict[str, pl.DataFrame],
     dataset_versions: DatasetVersions,
-) -> pl.DataFrame:
-    """Boxes of active classes on usable photos; beside it, under its fingerprint, data.yaml, rows and manifest."""
-    from mlops_assets.dataset.building import build_dataset, check_trainable, provisional_classes, select_photos
-    from mlops_assets.dataset.versions import active_class_map, data_yaml, manifest
+    tables: Tables,
+    photo_store: PhotoStore,
+) -> dg.Output[pl.DataFrame]:
+    """Boxes of active classes on usable photos; a version under its fingerprint keeps rows, manifest and photos."""
+    from mlops_assets.dataset.building import boxes_of, check_trainable, select_photos
+    from mlops_assets.dataset.making import make_version
+    from mlops_assets.dataset.shots import with_shots
+    from mlops_assets.dataset.versions import active_class_map
+    from mlops_assets.labels.class_links import ClassLinks
     from mlops_assets.photos.lookup import photos_of_visits
 
-    photos = photos_of_visits(raw_photos, clean_photos).filter(pl.col("usable"))
+    photos = with_shots(photos_of_visits(raw_photos, clean_photos)).filter(pl.col("usable"))
     labelled = annotations.join(photos, on="photo_id", how="semi")
-    dataset = build_dataset(labelled, photos, equipment_classes, split_assignments)
+    selection = select_photos(labelled, photos, equipment_classes, split_assignments)
+    dataset = boxes_of(selection, labelled, equipment_classes)
     check_trainable(dataset, equipment_classes)
-    class_map = active_class_map(equipment_classes)
-    facts = manifest(dataset, class_map, BUILDING_CODE)
-    files = {"data.yaml": data_yaml(None, list(class_map)), "manifest.json": json.dumps(facts, indent=1)}
-    address = dataset_versions.put(facts["fingerprint"], dataset, files)
-    left_out = select_photos(labelled, photos, equipment_classes, split_assignments).filter(
-        pl.col("left_out").is_not_null()
+    made = make_version(
+        dataset,
+        active_class_map(equipment_classes),
+        BUILDING_CODE,
+        versions=dataset_versions,
+        tables=tables,
+        photos=photo_store,
+        now=dt.datetime.now(dt.UTC),
+        links=ClassLinks.of(equipment_classes),
+        report=logged_progress(context.log, "photos kept"),
     )
-    provisional = [class_map[class_id] for class_id in provisional_classes(dataset, equipment_classes)]
-    context.add_output_metadata(
-        {
-            "fingerprint": facts["fingerprint"],
-            "splits": counts(dataset.unique("photo_id"), "split"),
-            "classes": preview(_boxes_by_class(dataset, class_map), rows=100),
-            "provisional_classes": ", ".join(provisional) or "none",
-            "left_out": counts(left_out, "left_out"),
-            "version": dg.MetadataValue.path(address),
-            "preview": preview(dataset),
-        }
+    return dg.Output(
+        made.dataset,
+        data_version=dg.DataVersion(made.manifest["fingerprint"]),
+        metadata=_facts(made, selection, equipment_classes),
     )
-    return dataset
+
+
+def _facts(made: "Made", selection: pl.DataFrame, classes: pl.DataFrame) -> dict[str, Any]:
+    from mlops_assets.dataset.building import provisional_classes
+    from mlops_assets.dataset.difference import as_markdown
+    from mlops_assets.dataset.restoring import class_map_of
+
+    class_map, fingerprint = class_map_of(made.manifest), made.manifest["fingerprint"]
+    provisional = [class_map[class_id] for class_id in provisional_classes(made.dataset, classes)]
+    changes: dict[str, Any] = {}
+    if made.changes is not None:
+        words = as_markdown(made.changes, made.names, before=str(made.previous), after=fingerprint)
+        changes = {"changes": dg.MetadataValue.md(words), **made.changes.counts()}
+    return {
+        "fingerprint": fingerprint,
+        "splits": counts(made.dataset.unique("photo_id"), "split"),
+        "classes": preview(_boxes_by_class(made.dataset, class_map), rows=100),
+        "provisional_classes": ", ".join(provisional) or "none",
+        "left_out": counts(selection.filter(pl.col("left_out").is_not_null()), "left_out"),
+        "version": dg.MetadataValue.path(made.address),
+        "versions": preview(made.log.reverse(), rows=20),
+        **changes,
+        "preview": preview(made.dataset),
+    }
 
 
 def _boxes_by_class(dataset: pl.DataFrame, class_map: dict[int, str]) -> pl.DataFrame:

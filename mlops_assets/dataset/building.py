@@ -7,6 +7,8 @@ import polars as pl
 
 from mlops_assets.boxes import BOX_COLUMNS
 from mlops_assets.dataset.schema import TRAINING_DATASET
+from mlops_assets.dataset.shots import standing_twice
+from mlops_assets.labels.class_links import ClassLinks
 
 MAX_BACKGROUND_SHARE = 0.10
 """Largest share of train photos without a box (docs.ultralytics.com, tips for best training results: 0-10 %)."""
@@ -14,6 +16,7 @@ MAX_BACKGROUND_SHARE = 0.10
 PROPOSED_CLASS = "shows a class that is not active yet"
 CLASS_NOT_LOOKED_FOR = "labelled before a class existed that its enclosure shows"
 BACKGROUND_SURPLUS = "more photos without equipment than training wants"
+SAME_SHOT_AS = "the same shot stands in {}"
 
 SELECTION = pl.Schema(
     {
@@ -43,15 +46,18 @@ def select_photos(
     Test photos always are; their class_map_version lets evaluation ignore what was not looked for. Of train and val
     are left out:
 
-    - photos with a box of a proposed or merged class: it may be an active class under another name, which training
-      would teach as background. Boxes of deprecated classes are just dropped: nobody wants them found.
-    - photos labelled before an active class existed, if another photo of the enclosure shows that class: it may be
-      here too, unlabelled. In other enclosures the class is taken as absent.
+    - photos with a box of a proposed class: it may be an active class under another name, which training would teach
+      as background. Boxes of deprecated classes are just dropped: nobody wants them found. Those of a merged class
+      are boxes of the class that it counts for.
+    - photos labelled before an active class existed, and those merged into it, if another photo of the enclosure
+      shows that class: it may be here too, unlabelled. In other enclosures the class is taken as absent.
+    - photos whose shot (near-duplicates) stands in test, or for train photos in val, as well: their enclosures were
+      placed apart before the photos connected them, and stay where they are.
     - train photos without a box beyond MAX_BACKGROUND_SHARE; photo_id, a hash, decides which.
 
     Args:
         annotations: ANNOTATIONS.
-        photos: photo_id, enclosure_id of accepted, usable photos.
+        photos: photo_id, enclosure_id, shot (see `shots.with_shots`) of accepted, usable photos.
         classes: EQUIPMENT_CLASSES.
         splits: SPLIT_ASSIGNMENTS.
 
@@ -61,13 +67,16 @@ def select_photos(
     Raises:
         UnassignedEnclosureError: A labelled enclosure has no split.
     """
-    boxes = _labelled(annotations, photos, splits)
+    links = ClassLinks.of(classes)
+    boxes = _labelled(links.resolve(annotations), photos, splits)
     active = classes.filter(pl.col("status") == "active").select("class_id")
-    hidden = classes.filter(pl.col("status").is_in(["proposed", "merged"])).select("class_id")
+    hidden = classes.filter(pl.col("status") == "proposed").select("class_id")
     shown = boxes.join(active, on="class_id", how="semi")
     first_seen = shown.select("enclosure_id", "class_id").unique()
     labelled = boxes.select("photo_id", "enclosure_id", "split", "class_map_version").unique()
-    unseen = labelled.join(first_seen, on="enclosure_id").filter(pl.col("class_map_version") <= pl.col("class_id"))
+    unseen = labelled.join(first_seen, on="enclosure_id").filter(
+        pl.col("class_map_version") <= links.since(pl.col("class_id"))
+    )
     unseen = unseen.join(shown.select("photo_id", "class_id"), on=["photo_id", "class_id"], how="anti")
     is_test = pl.col("split") == "test"
     selected = labelled.with_columns(
@@ -79,6 +88,7 @@ def select_photos(
         .then(pl.lit(CLASS_NOT_LOOKED_FOR))
         .alias("left_out")
     ).sort("photo_id")
+    selected = _each_shot_once(selected, photos)
     in_train = selected.filter(pl.col("split") == "train", pl.col("left_out").is_null())
     background = in_train.join(shown, on="photo_id", how="anti")
     allowed = int((in_train.height - background.height) * MAX_BACKGROUND_SHARE / (1 - MAX_BACKGROUND_SHARE) + 1e-9)
@@ -92,17 +102,36 @@ def build_dataset(
     """Boxes of active classes on the photos that `select_photos` takes; arguments and errors are the same.
 
     Returns:
-        TRAINING_DATASET, sorted; a photo without such a box has one row whose class and box are null.
+        TRAINING_DATASET, sorted, photo_sha256 null (see `with_photo_hashes`); a photo without such a box has one row
+        whose class and box are null.
     """
-    selected = select_photos(annotations, photos, classes, splits).filter(pl.col("left_out").is_null())
+    return boxes_of(select_photos(annotations, photos, classes, splits), annotations, classes)
+
+
+def boxes_of(selection: pl.DataFrame, annotations: pl.DataFrame, classes: pl.DataFrame) -> pl.DataFrame:
+    """The second half of `build_dataset`, from what `select_photos` gave."""
+    selected = selection.filter(pl.col("left_out").is_null())
     active = classes.filter(pl.col("status") == "active").select("class_id")
-    shown = annotations.join(active, on="class_id", how="semi").select("photo_id", "class_id", *BOX_COLUMNS)
+    shown = (
+        ClassLinks.of(classes)
+        .resolve(annotations)
+        .join(active, on="class_id", how="semi")
+        .select("photo_id", "class_id", *BOX_COLUMNS)
+    )
     return (
         selected.join(shown, on="photo_id", how="left")
+        .with_columns(photo_sha256=pl.lit(None, pl.String))
         .select(TRAINING_DATASET.names())
         .sort("split", "photo_id", "class_id", *BOX_COLUMNS)
         .match_to_schema(TRAINING_DATASET)
     )
+
+
+def with_photo_hashes(dataset: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
+    """Fill photo_sha256 of TRAINING_DATASET from photo_id, photo_sha256; rows stay in their order."""
+    hashes = kept.select("photo_id", "photo_sha256").unique("photo_id", keep="last")
+    filled = dataset.drop("photo_sha256").join(hashes, on="photo_id", how="left", maintain_order="left")
+    return filled.match_to_schema(TRAINING_DATASET)
 
 
 def check_trainable(dataset: pl.DataFrame, classes: pl.DataFrame) -> None:
@@ -122,7 +151,9 @@ def check_trainable(dataset: pl.DataFrame, classes: pl.DataFrame) -> None:
     missing = active.join(train, on="class_id", how="anti").sort("class_id")
     if missing.height:
         names = ", ".join(f"{name} ({class_id})" for class_id, name in missing.select("class_id", "class_name").rows())
-        raise UntrainableDatasetError(f"No train box of {names}: label it in enclosures that have no split yet")
+        raise UntrainableDatasetError(
+            f"No train box of {names}: label it in enclosures that have no split yet, or deprecate it"
+        )
     if dataset.filter(pl.col("split") == "val").is_empty():
         raise UntrainableDatasetError("No validation photo: label photos of further enclosures")
 
@@ -135,8 +166,7 @@ def provisional_classes(dataset: pl.DataFrame, classes: pl.DataFrame) -> list[in
 
 
 def _labelled(annotations: pl.DataFrame, photos: pl.DataFrame, splits: pl.DataFrame) -> pl.DataFrame:
-    homes = photos.select("photo_id", "enclosure_id").unique("photo_id", keep="first", maintain_order=True)
-    boxes = annotations.join(homes, on="photo_id").join(
+    boxes = annotations.join(_homes(photos, "enclosure_id"), on="photo_id").join(
         splits.select("enclosure_id", "split"), on="enclosure_id", how="left"
     )
     without = boxes.filter(pl.col("split").is_null())["enclosure_id"].unique().sort().to_list()
@@ -145,6 +175,20 @@ def _labelled(annotations: pl.DataFrame, photos: pl.DataFrame, splits: pl.DataFr
             f"{len(without)} labelled enclosures have no split, {without[0]} first: materialise split_assignments"
         )
     return boxes
+
+
+def _each_shot_once(selected: pl.DataFrame, photos: pl.DataFrame) -> pl.DataFrame:
+    standing = selected.filter(pl.col("left_out").is_null()).join(_homes(photos, "shot"), on="photo_id")
+    twice = standing_twice(standing).select("photo_id", again=pl.format(SAME_SHOT_AS, "stays_in"))
+    return (
+        selected.join(twice, on="photo_id", how="left", maintain_order="left")
+        .with_columns(pl.coalesce("left_out", "again").alias("left_out"))
+        .drop("again")
+    )
+
+
+def _homes(photos: pl.DataFrame, column: str) -> pl.DataFrame:
+    return photos.select("photo_id", column).unique("photo_id", keep="first", maintain_order=True)
 
 
 def _is_among(rows: pl.DataFrame) -> pl.Expr:

@@ -4,9 +4,11 @@ import polars as pl
 
 from mlops_assets.boxes import with_edges
 from mlops_assets.dataset.schema import SPLITS
-from mlops_assets.expectations import boxes_inside, not_null, one_of, true
+from mlops_assets.dataset.shots import splits_by_shot
+from mlops_assets.expectations import between, boxes_inside, not_null, one_of, true
+from mlops_assets.photos.schema import CLEAN_PHOTOS
 from mlops_assets.table_checks import CheckInputs, TableCheck
-from resources.expectations import Expectation, Suite
+from resources.expectations import Suite
 
 
 def _enclosures(inputs: CheckInputs) -> pl.DataFrame:
@@ -29,17 +31,18 @@ def _known_classes(inputs: CheckInputs) -> pl.DataFrame:
     )
 
 
+def _shots(inputs: CheckInputs) -> pl.DataFrame:
+    cleaned = inputs.tables.read_days("clean_photos", CLEAN_PHOTOS, columns=["photo_id", "near_duplicate_of"])
+    return splits_by_shot(inputs.table, cleaned)
+
+
 CHECKS = (
     TableCheck(
         "training_dataset",
         Suite(
             "no_leakage",
             (
-                Expectation(
-                    "expect_column_values_to_be_between",
-                    {"column": "splits", "min_value": 1, "max_value": 1},
-                    "an enclosure stands in one split only",
-                ),
+                between("splits", 1, 1, "an enclosure stands in one split only"),
                 true("as_assigned", "an enclosure stands in the split that it was assigned to for good"),
             ),
             ("enclosure_id",),
@@ -50,9 +53,19 @@ CHECKS = (
     TableCheck(
         "training_dataset",
         Suite(
+            "no_near_duplicate_leakage",
+            (between("splits", 1, 1, "a shot, with all its near-duplicates, stands in one split only"),),
+            ("shot", "photos"),
+        ),
+        "No photo, copied, cropped or uploaded for another enclosure, on both sides of a split.",
+        frame=_shots,
+    ),
+    TableCheck(
+        "training_dataset",
+        Suite(
             "dataset",
             (
-                *not_null("photo_id", "enclosure_id", "split"),
+                *not_null("photo_id", "enclosure_id", "split", "photo_sha256"),
                 one_of("split", SPLITS),
                 *boxes_inside(),
                 true("known", "every box is of an active class"),

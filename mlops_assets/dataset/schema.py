@@ -17,6 +17,25 @@ TRAINING_DATASET = pl.Schema(
         "class_id": pl.Int32(),
         **BOX_SCHEMA,
         "class_map_version": pl.Int32(),
+        "photo_sha256": pl.String(),
     }
 )
-"""One row a box of an active class; a background photo has one row whose class and box are null."""
+"""One row a box of an active class; a background photo has one row whose class and box are null.
+
+photo_sha256 is of the bytes of the normalised photo that the dataset's versions keep; null where nothing keeps them.
+"""
+
+DATASET_PHOTOS = pl.Schema({"photo_id": pl.String(), "photo_sha256": pl.String(), "examined_by": pl.String()})
+"""Beside the dataset, one row a photo whose bytes are kept: of which examination (`PHOTO_MEASURES`) they come."""
+
+DATASET_VERSIONS = pl.Schema(
+    {
+        "fingerprint": pl.String(),
+        "made_at": pl.Datetime("us", "UTC"),
+        "photos": pl.Int64(),
+        "boxes": pl.Int64(),
+        "classes": pl.Int64(),
+        "code": pl.String(),
+    }
+)
+"""Beside the dataset, one row each time that it became another version; the last one is today's."""

@@ -1,17 +1,19 @@
 """Which enclosure trains, validates or tests: append only, frozen, balanced over classes, no near-duplicate apart.
 
-Enclosures, not photos, are split, since photos of one enclosure show the same equipment.
+Enclosures, not photos, are split, since photos of one enclosure show the same equipment. Where near-duplicates connect
+enclosures that were placed apart before, no enclosure moves: `building` leaves photos out.
 """
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from mlops_assets.dataset.schema import SPLIT_ASSIGNMENTS, SPLITS
+from mlops_assets.dataset.shots import connected, with_shots
 from mlops_assets.dataset.stratify import stratify
 from mlops_assets.use_case import SplitRules
 
@@ -58,21 +60,20 @@ def enclosure_class_counts(annotations: pl.DataFrame, photos: pl.DataFrame) -> p
 
 
 def near_duplicate_enclosures(clean_photos: pl.DataFrame, photos: pl.DataFrame) -> pl.DataFrame:
-    """Pairs of different enclosures of which one has a photo that is nearly one of the other.
+    """Pairs of different enclosures that have photos of the same shot, each with the first of the shot's enclosures.
 
     Args:
-        clean_photos: photo_id, near_duplicate_of.
+        clean_photos: photo_id, near_duplicate_of of all photos.
         photos: photo_id, enclosure_id.
 
     Returns:
         ENCLOSURE_PAIRS, sorted.
     """
     homes = photos.select("photo_id", "enclosure_id").unique("photo_id", keep="first", maintain_order=True)
-    others = homes.rename({"photo_id": "near_duplicate_of", "enclosure_id": "other_enclosure_id"})
+    shots = with_shots(clean_photos.select("photo_id", "near_duplicate_of"))
     return (
-        clean_photos.drop_nulls("near_duplicate_of")
-        .join(homes, on="photo_id")
-        .join(others, on="near_duplicate_of")
+        homes.join(shots.select("photo_id", "shot"), on="photo_id")
+        .select("enclosure_id", other_enclosure_id=pl.col("enclosure_id").min().over("shot"))
         .filter(pl.col("enclosure_id") != pl.col("other_enclosure_id"))
         .select(ENCLOSURE_PAIRS.names())
         .unique()
@@ -106,7 +107,7 @@ def assign_splits(
     shares = _shares(rules)
     assigned = {enclosure: (group, split) for enclosure, group, split in previous.iter_rows()}
     labelled = sorted(set(labelled_enclosures["enclosure_id"]))
-    roots = _connected([*assigned, *labelled], near_duplicates.select(ENCLOSURE_PAIRS.names()).iter_rows())
+    roots = connected([*assigned, *labelled], near_duplicates.select(ENCLOSURE_PAIRS.names()).iter_rows())
     joined: dict[str, tuple[str, str]] = {}
     for enclosure, group_and_split in assigned.items():
         joined.setdefault(roots[enclosure], group_and_split)
@@ -152,23 +153,6 @@ def _shares(rules: SplitRules) -> dict[str, float]:
     if train <= 0:
         raise ValueError(f"split.val {rules.val} and split.test {rules.test} leave nothing for training; lower them")
     return {"train": train, "val": rules.val, "test": rules.test}
-
-
-def _connected(nodes: Iterable[str], pairs: Iterable[tuple[str, ...]]) -> dict[str, str]:
-    """Root of the connected component of each node (union-find)."""
-    parent = {node: node for node in nodes}
-
-    def root(node: str) -> str:
-        parent.setdefault(node, node)
-        while parent[node] != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
-    for first, second in pairs:
-        low, high = sorted((root(first), root(second)))
-        parent[high] = low
-    return {node: root(node) for node in list(parent)}
 
 
 def _counts(labelled_enclosures: pl.DataFrame) -> dict[str, dict[int, int]]:

@@ -19,6 +19,9 @@ MAX_ROUNDS = 10
 MAX_EXCHANGES = 100
 """Groups up to which pairs are tried for exchange, which costs their square; larger sets balance without it."""
 
+CLOSE_ENOUGH = 1e-3
+"""Deviation from the wanted share of a class, of all its boxes, that is not improved on where there are many groups."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -42,6 +45,11 @@ class Target:
         lacking = (placed[:, :-1] == 0).sum(axis=1)
         deviation = (((placed / self.totals - self.shares[:, None]) ** 2) / self.shares[:, None]).sum()
         return (*map(float, lacking), round(float(deviation), 9))
+
+    def nearest(self, placed: Counts, added: Counts) -> int:
+        """The split in which a group, (classes,), brings the deviation down most; ties go to the first."""
+        off, more = placed / self.totals - self.shares[:, None], added / self.totals
+        return int(np.argmin((((2 * off + more) * more).sum(axis=1) / self.shares).round(12)))
 
 
 def stratify(counts: Counts, placed: Counts, shares: Sequence[float]) -> list[int]:
@@ -72,17 +80,20 @@ def _first_placement(counts: Counts, placed: Counts, target: Target, chosen: npt
     """Fill `chosen` group by group; `placed` is left as it was."""
     placed = placed.copy()
     carries = counts > 0
+    groups_left = carries.sum(axis=0)
+    waiting = np.ones(len(counts), dtype=np.bool_)
+    by_class = np.asfortranarray(counts)
     order: list[int] = []
     for _ in range(len(counts)):
-        waiting = chosen < 0
-        groups_left = carries[waiting].sum(axis=0)
         rarest = _rarest(groups_left)
-        group = int(np.argmax(np.where(waiting & carries[:, rarest], counts[:, rarest], -1)))
+        group = int(np.argmax(np.where(waiting, by_class[:, rarest], -1)))
         split = _needed(carries[group], groups_left, placed)
         if split is None:
-            split = min(range(len(placed)), key=lambda s: target.score(_with(placed, s, counts[group]))[-1])
+            split = target.nearest(placed, counts[group])
         chosen[group] = split
         placed[split] += counts[group]
+        groups_left -= carries[group]
+        waiting[group] = False
         order.append(group)
     return order
 
@@ -101,18 +112,15 @@ def _needed(carried: npt.NDArray[np.bool_], groups_left: npt.NDArray[np.int_], p
     return int(first_lacking.min()) if first_lacking.size else None
 
 
-def _with(placed: Counts, split: int, added: Counts) -> Counts:
-    result = placed.copy()
-    result[split] += added
-    return result
-
-
 def _improve(counts: Counts, placed: Counts, target: Target, chosen: npt.NDArray[np.int_]) -> None:
     """Move single groups and exchange pairs as long as the score falls; changes `placed` and `chosen`."""
     groups = range(len(counts))
-    pairs = [(a, b) for a in groups for b in groups if a < b] if len(counts) <= MAX_EXCHANGES else []
+    many = len(counts) > MAX_EXCHANGES
+    pairs = [] if many else [(a, b) for a in groups for b in groups if a < b]
     for _ in range(MAX_ROUNDS):
         before = target.score(placed)
+        if many and not any(before[:-1]) and before[-1] < CLOSE_ENOUGH**2 * placed.shape[1]:
+            return
         for group in groups:
             for split in range(len(placed)):
                 _try(counts, placed, target, chosen, {group: split})

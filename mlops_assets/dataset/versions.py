@@ -10,12 +10,13 @@ import polars as pl
 import yaml
 
 from mlops_assets.boxes import BOX_COLUMNS
+from mlops_assets.class_keys import class_key
+from mlops_assets.dataset.canonical import digest_of
 from mlops_assets.dataset.schema import SPLITS, TRAINING_DATASET
+from mlops_assets.labels.class_links import NO_LINKS, ClassLinks
 
-
-def class_key(class_id: int) -> str:
-    """Stable name of a class in weights, ONNX and data.yaml, such as `c0007`; a rename does not change it."""
-    return f"c{class_id:04d}"
+FORMAT = 2
+"""Of stored versions: since 2 they name the bytes of their photos, and the fingerprint is over canonical bytes."""
 
 
 def active_class_map(classes: pl.DataFrame) -> dict[int, str]:
@@ -24,21 +25,26 @@ def active_class_map(classes: pl.DataFrame) -> dict[int, str]:
     return dict(active.select("class_id", "class_name").iter_rows())
 
 
-def fingerprint(dataset: pl.DataFrame, class_map: Mapping[int, str], code_version: str) -> str:
-    """SHA-256, hex, over rows, class map and code version; the order of rows and columns makes no difference.
+def fingerprint(
+    dataset: pl.DataFrame, class_map: Mapping[int, str], code_version: str, links: ClassLinks = NO_LINKS
+) -> str:
+    """SHA-256, hex, over rows, class map, merged classes and code version; no order makes a difference.
 
-    Floats go in as their shortest exact decimal form, so that the same tables give the same name everywhere.
+    The rows go in as `canonical.digest_of`, so that the same tables give the same name everywhere.
 
     Args:
         dataset: TRAINING_DATASET.
         class_map: Display names by class_id.
         code_version: Version of the code that built the dataset.
+        links: Merged classes.
+
+    Raises:
+        ValueError: A box is NaN.
     """
-    digest = hashlib.sha256()
-    digest.update(json.dumps([code_version, sorted(class_map.items())], ensure_ascii=False).encode())
-    for row in dataset.select(TRAINING_DATASET.names()).sort(TRAINING_DATASET.names()).iter_rows():
-        digest.update(b"\n" + json.dumps(row, ensure_ascii=False).encode())
-    return digest.hexdigest()
+    merged = [] if links == NO_LINKS else [links.as_json()]
+    said = json.dumps([FORMAT, code_version, sorted(class_map.items()), *merged], ensure_ascii=False, sort_keys=True)
+    rows = digest_of(dataset.select(TRAINING_DATASET.names()))
+    return hashlib.sha256(said.encode() + b"\n" + rows).hexdigest()
 
 
 def data_yaml(folder: Path | None, class_ids: Sequence[int]) -> str:
@@ -56,18 +62,23 @@ def data_yaml(folder: Path | None, class_ids: Sequence[int]) -> str:
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
-def manifest(dataset: pl.DataFrame, class_map: Mapping[int, str], code_version: str) -> dict[str, Any]:
+def manifest(
+    dataset: pl.DataFrame, class_map: Mapping[int, str], code_version: str, links: ClassLinks = NO_LINKS
+) -> dict[str, Any]:
     """What a model trained on the dataset must be able to tell, ready for JSON.
 
     Returns:
-        fingerprint, code_version, class_map; by split `photos`, `background_photos`, `boxes`, `boxes_by_class` and the
-        sorted list `enclosures`, by which promotion makes sure that no test enclosure was trained on.
+        format, fingerprint, code_version, class_map; by split `photos`, `background_photos`, `boxes`, `boxes_by_class`
+        and the sorted list `enclosures`, by which promotion makes sure that no test enclosure was trained on. Where
+        classes were merged, class_links, which evaluation needs.
     """
     return {
-        "fingerprint": fingerprint(dataset, class_map, code_version),
+        "format": FORMAT,
+        "fingerprint": fingerprint(dataset, class_map, code_version, links),
         "code_version": code_version,
         "class_map": {str(class_id): class_map[class_id] for class_id in sorted(class_map)},
         "splits": {split: _contents(dataset.filter(pl.col("split") == split)) for split in SPLITS},
+        **({"class_links": links.as_json()} if links != NO_LINKS else {}),
     }
 
 

@@ -10,16 +10,15 @@ import dagster as dg
 import polars as pl
 
 from mlops_assets.compute import CPU_BATCH, CPU_LIGHT, GPU_TRAIN, RETRY
-from mlops_assets.dataset.recipe import BUILDING_CODE
 from mlops_assets.detector import files
 from mlops_assets.detector.champion import parse_class_map
 from mlops_assets.detector.schema import CHAMPION_DETECTOR, DETECTOR_EVALUATION, DETECTOR_WEIGHTS
 from mlops_assets.metadata import picture, preview
 from mlops_assets.use_case import UseCase, registered_model
+from resources.dataset_versions import DatasetVersions
 from resources.machine import Machine
 from resources.mlflow import MlflowTracking
 from resources.model_registry import ModelRegistry
-from resources.photo_store import PhotoStore
 from resources.tables import Tables
 
 if TYPE_CHECKING:
@@ -52,7 +51,8 @@ def detector_weights(
     config: TrainingConfig,
     training_dataset: pl.DataFrame,
     equipment_classes: pl.DataFrame,
-    photo_store: PhotoStore,
+    dataset_versions: DatasetVersions,
+    tables: Tables,
     mlflow: MlflowTracking,
     model_registry: ModelRegistry,
     machine: Machine,
@@ -60,13 +60,13 @@ def detector_weights(
 ) -> pl.DataFrame:
     """A newly trained version in the model registry, with its weights, ONNX export, class map and manifest."""
     from mlops_assets.dataset.building import check_trainable
-    from mlops_assets.dataset.versions import active_class_map, manifest
+    from mlops_assets.dataset.making import todays_version
     from mlops_assets.detector.candidate import train_candidate, with_overrides
     from mlops_assets.detector.charts import training_curves
     from mlops_assets.detector.training import EpochProgress
 
     check_trainable(training_dataset, equipment_classes)
-    class_map = active_class_map(equipment_classes)
+    version = todays_version(training_dataset, dataset_versions, tables)
     deployment = {"epochs": machine.epochs} if machine.epochs else {}
     rules = with_overrides(use_case.training, deployment | config.model_dump(exclude_none=True))
 
@@ -84,25 +84,26 @@ def detector_weights(
     champion = model_registry.champion()
     other = _other_champion(model_registry, rules.start_from, machine) if champion is None else None
     candidate = train_candidate(
-        training_dataset,
-        class_map,
-        manifest(training_dataset, class_map, BUILDING_CODE),
+        version.rows,
+        version.class_map,
+        version.manifest,
         rules=rules,
         machine=machine,
         champion=champion,
         other=other,
         download=lambda version, name: model_registry.download(version, name, Path(machine.scratch) / "models"),
-        read_photo=photo_store.read_photo,
+        read_photo=version.photos,
+        photo_file=version.photos.file,
         folder=Path(machine.scratch) / use_case.name,
         on_start=begin,
         on_epoch=report,
     )
     mlflow.log_metrics({"export_parity": candidate.metrics["export_parity"]})
-    version = model_registry.register(mlflow.run_id, candidate.files, candidate.tags).version
-    mlflow.set_tags({"model_version": version, **candidate.tags})
+    model_version = model_registry.register(mlflow.run_id, candidate.files, candidate.tags).version
+    mlflow.set_tags({"model_version": model_version, **candidate.tags})
     context.add_output_metadata(
         {
-            "model_version": version,
+            "model_version": model_version,
             "started_from": candidate.started_from,
             **candidate.origin,
             "seconds": candidate.seconds,
@@ -112,7 +113,7 @@ def detector_weights(
             "mlflow_run": mlflow.link(),
         }
     )
-    return _weights_row(candidate, version, mlflow.run_id)
+    return _weights_row(candidate, model_version, mlflow.run_id)
 
 
 def _other_champion(registry: ModelRegistry, use_case: str | None, machine: Machine) -> "OtherChampion | None":
@@ -146,7 +147,7 @@ def detector_evaluation(
     context: dg.AssetExecutionContext,
     detector_weights: pl.DataFrame,
     training_dataset: pl.DataFrame,
-    photo_store: PhotoStore,
+    dataset_versions: DatasetVersions,
     mlflow: MlflowTracking,
     model_registry: ModelRegistry,
     machine: Machine,
@@ -154,10 +155,12 @@ def detector_evaluation(
     use_case: dg.ResourceParam[UseCase],
 ) -> pl.DataFrame:
     """Candidate and champion on the same snapshot of val and test; the candidate's thresholds, chosen on val."""
-    from mlops_assets.detector.judging import Judged, judge
+    from mlops_assets.dataset.restoring import kept_photos
+    from mlops_assets.detector.judging import Judged, judge, links_of
     from mlops_assets.detector.snapshot import SPLIT_PREDICTIONS, snapshot_name
 
     versions = [model_registry.version(detector_weights.item(0, "model_version"))]
+    manifest = model_registry.download(versions[0].version, files.MANIFEST, Path(machine.scratch) / "models")
     champion = model_registry.champion()
     versions += [champion] if champion and champion.version != versions[0].version else []
     judged: list[Judged] = []
@@ -168,10 +171,11 @@ def detector_evaluation(
                 version,
                 training_dataset,
                 download=lambda v, name: model_registry.download(v, name, Path(machine.scratch) / "models"),
-                read_photo=photo_store.read_photo,
+                read_photo=kept_photos(training_dataset, dataset_versions.photos()),
                 threads=machine.threads,
                 default_threshold=use_case.inventory.default_threshold,
                 is_candidate=version is versions[0],
+                links=links_of(manifest),
             )
         )
     candidate = judged[0]

@@ -13,8 +13,9 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from mlops_assets.dataset.export import export_yolo
-from mlops_assets.dataset.versions import class_key
+from mlops_assets.class_keys import class_key
+from mlops_assets.dataset.export import Photos
+from mlops_assets.dataset.exports import exported
 from mlops_assets.detector import files
 from mlops_assets.detector.bundled import bundled_weights
 from mlops_assets.detector.export import export_onnx
@@ -122,6 +123,7 @@ def train_candidate(
     machine: TrainingMachine,
     read_photo: Callable[[str], bytes],
     folder: Path,
+    photo_file: Callable[[str], Path | None] | None = None,
     champion: ModelVersion | None = None,
     download: Download | None = None,
     other: OtherChampion | None = None,
@@ -141,6 +143,7 @@ def train_candidate(
         machine: Device, threads and first weights.
         read_photo: Bytes of a normalised photo.
         folder: Scratch folder of the use case; the exported dataset stays there for the next training.
+        photo_file: The local file of a normalised photo, if there is one that the export may link to.
         champion: Training goes on from it, if there is one.
         download: Brings the champion's weights.
         other: Champion of the use case that a first training is to start from.
@@ -156,14 +159,6 @@ def train_candidate(
         raise ValueError("Going on from a champion needs `download`, which brings its weights")
     class_ids = sorted(class_map)
     name = f"{str(manifest['fingerprint'])[:16]}-{rules.image_size}"
-    data_yaml = export_yolo(
-        dataset,
-        class_ids,
-        read_photo,
-        folder / "datasets" / name,
-        image_size=rules.image_size,
-        workers=machine.threads,
-    )
     weights = download(champion.version, files.WEIGHTS) if champion and download else None
     start = starting_point(
         _user_weights(machine, folder, needed=champion is None and (other is None or other.weights is None)),
@@ -174,16 +169,27 @@ def train_candidate(
     )
     origin = _origin(start, champion, other)
     on_start(_parameters(rules, manifest, start, champion) | origin)
-    result = train(
-        data_yaml,
-        folder / "trainings" / name,
-        start,
-        rules,
-        [class_key(class_id) for class_id in class_ids],
-        device=machine.device,
-        threads=machine.threads,
-        on_epoch=on_epoch,
+    photos = Photos(read_photo) if photo_file is None else Photos(read_photo, photo_file)
+    export = exported(
+        dataset,
+        class_ids,
+        photos,
+        folder / "datasets",
+        name,
+        image_size=rules.image_size,
+        workers=machine.threads,
     )
+    with export as data_yaml:
+        result = train(
+            data_yaml,
+            folder / "trainings" / name,
+            start,
+            rules,
+            [class_key(class_id) for class_id in class_ids],
+            device=machine.device,
+            threads=machine.threads,
+            on_epoch=on_epoch,
+        )
     onnx = export_onnx(
         result.weights, result.weights.parent.parent / "model.onnx", rules.image_size, threads=machine.threads
     )

@@ -13,6 +13,7 @@ import polars as pl
 
 from mlops_assets.detector.evaluation import counts_at
 from mlops_assets.detector.matching import ClassMatches, Matches, average_precision, match_predictions
+from mlops_assets.labels.class_links import NO_LINKS, ClassLinks
 from mlops_assets.use_case import PromotionRules
 
 _CHUNK = 250
@@ -76,6 +77,7 @@ def compare(
     champion_thresholds: Mapping[int, float],
     rules: PromotionRules,
     seed: int = 0,
+    links: ClassLinks = NO_LINKS,
 ) -> Comparison:
     """Compare two models on the same test photos.
 
@@ -91,13 +93,14 @@ def compare(
         champion_thresholds: Stored with the champion.
         rules: Tolerance and number of samples.
         seed: Of the bootstrap; the same seed gives the same figures.
+        links: Since when classes with merged ones are known.
 
     Raises:
         SnapshotError: Predictions of photos that are not in the test set.
     """
     test = truth.filter(pl.col("split") == "test")
-    ours = match_predictions(test, candidate, known_classes)
-    theirs = match_predictions(test, champion, known_classes)
+    ours = match_predictions(test, candidate, known_classes, links)
+    theirs = match_predictions(test, champion, known_classes, links)
     judged = [class_id for class_id in known_classes if ours.classes[class_id].labels.any()]
     enclosure = np.unique(np.asarray(ours.enclosures, dtype=str), return_inverse=True)[1].reshape(-1)
     changes = _bootstrap_changes(ours, theirs, judged, enclosure, rules.bootstrap_samples, seed)

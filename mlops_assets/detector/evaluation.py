@@ -11,6 +11,7 @@ import polars as pl
 
 from mlops_assets.detector.matching import ClassMatches, Matches, class_average_precision, match_predictions
 from mlops_assets.detector.schema import DETECTOR_EVALUATION
+from mlops_assets.labels.class_links import NO_LINKS, ClassLinks
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ def evaluate(
     split: str,
     class_ids: Sequence[int],
     thresholds: Mapping[int, float],
+    links: ClassLinks = NO_LINKS,
 ) -> pl.DataFrame:
     """Score predictions against a snapshot of labels.
 
@@ -59,6 +61,7 @@ def evaluate(
         split: val or test.
         class_ids: Classes that the model knows.
         thresholds: Confidence from which each class counts for precision and recall.
+        links: Since when classes with merged ones are known.
 
     Returns:
         Rows of DETECTOR_EVALUATION, one a class (AP null without a label) and one with null class: AP as the mean over
@@ -68,7 +71,7 @@ def evaluate(
         SnapshotError: Predictions of photos that are not in the split.
         KeyError: A class without a threshold.
     """
-    matches = match_predictions(truth.filter(pl.col("split") == split), predictions, class_ids)
+    matches = match_predictions(truth.filter(pl.col("split") == split), predictions, class_ids, links)
     rows = [_class_row(class_id, matches.classes[class_id], thresholds[class_id]) for class_id in class_ids]
     table = pl.DataFrame(rows, schema_overrides=DETECTOR_EVALUATION, schema=_FIGURES)
     micro = counts_at(matches, thresholds)
@@ -117,7 +120,11 @@ def counts_at(matches: Matches, thresholds: Mapping[int, float]) -> Counts:
 
 
 def choose_thresholds(
-    truth: pl.DataFrame, predictions: pl.DataFrame, class_ids: Sequence[int], default: float
+    truth: pl.DataFrame,
+    predictions: pl.DataFrame,
+    class_ids: Sequence[int],
+    default: float,
+    links: ClassLinks = NO_LINKS,
 ) -> dict[int, float]:
     """Choose the confidence of best F1 for each class, on val only.
 
@@ -129,11 +136,12 @@ def choose_thresholds(
         predictions: Of val photos, down to a low confidence.
         class_ids: Classes that the model knows.
         default: For a class that val does not show, or that the model finds nowhere in it.
+        links: Since when classes with merged ones are known.
 
     Raises:
         SnapshotError: Predictions of photos that are not in val.
     """
-    matches = match_predictions(truth.filter(pl.col("split") == "val"), predictions, class_ids)
+    matches = match_predictions(truth.filter(pl.col("split") == "val"), predictions, class_ids, links)
     return {class_id: _best_threshold(matches.classes[class_id], default) for class_id in class_ids}
 
 

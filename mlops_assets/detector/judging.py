@@ -12,10 +12,12 @@ from mlops_assets.detector.candidate import Download, ModelVersion
 from mlops_assets.detector.champion import parse_class_map
 from mlops_assets.detector.comparison import Comparison, compare, enclosures_by_class
 from mlops_assets.detector.evaluation import choose_thresholds, evaluate
+from mlops_assets.detector.merged_classes import resolve_classes, resolve_detections, resolve_thresholds
 from mlops_assets.detector.parity import ParityResult
 from mlops_assets.detector.predictor import OnnxPredictor
 from mlops_assets.detector.promotion import Decision, decide
 from mlops_assets.detector.snapshot import predict_split
+from mlops_assets.labels.class_links import NO_LINKS, ClassLinks
 from mlops_assets.use_case import PromotionRules
 
 
@@ -64,6 +66,7 @@ def judge(
     threads: int,
     default_threshold: float,
     is_candidate: bool,
+    links: ClassLinks = NO_LINKS,
 ) -> Judged:
     """Look at the val and test photos with one version, and score what it finds.
 
@@ -77,15 +80,20 @@ def judge(
         threads: Of the network.
         default_threshold: For classes without a val box.
         is_candidate: Whether thresholds are to be chosen.
+        links: Which classes the dataset takes for one; a champion may know them apart.
     """
     class_ids = list(class_map_of(version))
     predictor = OnnxPredictor(download(version.version, files.ONNX), class_ids, threads=threads)
-    found = {s: predict_split(predictor, dataset, s, read_photo, version.version) for s in ("val", "test")}
+    found = {
+        split: resolve_detections(predict_split(predictor, dataset, split, read_photo, version.version), links)
+        for split in ("val", "test")
+    }
+    class_ids = resolve_classes(class_ids, links)
     val = dataset.filter(pl.col("split") == "val")
     if is_candidate:
-        thresholds = choose_thresholds(val, found["val"], class_ids, default_threshold)
+        thresholds = choose_thresholds(val, found["val"], class_ids, default_threshold, links)
     else:
-        thresholds = thresholds_of(version)
+        thresholds = resolve_thresholds(thresholds_of(version), links)
     tables = [
         evaluate(
             dataset,
@@ -94,6 +102,7 @@ def judge(
             split=split,
             class_ids=class_ids,
             thresholds=thresholds,
+            links=links,
         )
         for split in found
     ]
@@ -124,7 +133,7 @@ def decide_on(
     matched, total = json.loads(candidate.tags["parity"])
     return decide(
         evaluation.filter(pl.col("model_version") == candidate.version),
-        _comparison(candidate, champion, predictions, dataset, rules) if champion else None,
+        _comparison(candidate, champion, predictions, dataset, rules, links_of(manifest)) if champion else None,
         ParityResult(matched, total),
         _leakage(manifest, dataset),
         rules,
@@ -139,17 +148,24 @@ def _comparison(
     predictions: pl.DataFrame,
     dataset: pl.DataFrame,
     rules: PromotionRules,
+    links: ClassLinks,
 ) -> Comparison:
     on_test = predictions.filter(pl.col("split") == "test").drop("split")
     return compare(
         dataset,
         on_test.filter(pl.col("model_version") == candidate.version),
         on_test.filter(pl.col("model_version") == champion.version),
-        known_classes=list(class_map_of(champion)),
+        known_classes=resolve_classes(class_map_of(champion), links),
         candidate_thresholds=thresholds_of(candidate),
-        champion_thresholds=thresholds_of(champion),
+        champion_thresholds=resolve_thresholds(thresholds_of(champion), links),
         rules=rules,
+        links=links,
     )
+
+
+def links_of(manifest: Path) -> ClassLinks:
+    """Which classes were merged when the dataset of a manifest was built."""
+    return ClassLinks.parse(json.loads(manifest.read_text(encoding="utf-8")))
 
 
 def _leakage(manifest: Path, dataset: pl.DataFrame) -> set[str]:

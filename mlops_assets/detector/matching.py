@@ -15,6 +15,7 @@ import polars as pl
 
 from mlops_assets.boxes import BOX_COLUMNS
 from mlops_assets.detector.suppression import MAX_DETECTIONS
+from mlops_assets.labels.class_links import NO_LINKS, ClassLinks
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """COCO's thresholds; the first is that of AP50, precision and recall."""
@@ -52,17 +53,21 @@ class Matches:
     classes: dict[int, ClassMatches]
 
 
-def match_predictions(truth: pl.DataFrame, predictions: pl.DataFrame, class_ids: Sequence[int]) -> Matches:
+def match_predictions(
+    truth: pl.DataFrame, predictions: pl.DataFrame, class_ids: Sequence[int], links: ClassLinks = NO_LINKS
+) -> Matches:
     """Match predictions to labels with pycocotools' COCOeval, each class by itself, most confident first.
 
     Relative boxes serve as they are: intersection over union does not change when both axes are scaled. A prediction
-    of a class that was not looked for when the photo was labelled (class_id >= class_map_version), and is not labelled
-    there, is left out. Photos without predictions count.
+    of a class that was not looked for when the photo was labelled (its class_map_version is not above the class's
+    id, or the lowest of those merged into it), and is not labelled there, is left out. Photos without predictions
+    count.
 
     Args:
         truth: Rows of TRAINING_DATASET, all of a split's photos.
         predictions: photo_id, class_id, confidence and box; null class where nothing was found.
         class_ids: Classes to match; others are left out.
+        links: Since when classes with merged ones are known.
 
     Raises:
         SnapshotError: Predictions of photos that are not in `truth`.
@@ -73,17 +78,17 @@ def match_predictions(truth: pl.DataFrame, predictions: pl.DataFrame, class_ids:
         raise SnapshotError(f"{len(strangers)} predicted photos are not in the snapshot, such as {strangers[0]}")
     photos = photos.with_row_index("photo")
     labels = truth.filter(pl.col("class_id").is_in(list(class_ids))).join(photos, on="photo_id")
-    found = _looked_for(predictions.filter(pl.col("class_id").is_in(list(class_ids))), photos, labels)
+    found = _looked_for(predictions.filter(pl.col("class_id").is_in(list(class_ids))), photos, labels, links)
     evaluated = dict(_evaluate(labels, found, list(class_ids), photos.height))
     return Matches(tuple(photos["photo_id"]), tuple(photos["enclosure_id"]), evaluated)
 
 
-def _looked_for(found: pl.DataFrame, photos: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
+def _looked_for(found: pl.DataFrame, photos: pl.DataFrame, labels: pl.DataFrame, links: ClassLinks) -> pl.DataFrame:
     labelled = labels.select("photo_id", "class_id", labelled=True).unique()
     return (
         found.join(photos.select("photo_id", "photo", "class_map_version"), on="photo_id")
         .join(labelled, on=["photo_id", "class_id"], how="left")
-        .filter((pl.col("class_id") < pl.col("class_map_version")) | pl.col("labelled"))
+        .filter((links.since(pl.col("class_id")) < pl.col("class_map_version")) | pl.col("labelled"))
     )
 
 

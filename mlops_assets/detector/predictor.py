@@ -16,7 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from mlops_assets.boxes import BOX_COLUMNS, BOX_SCHEMA
-from mlops_assets.dataset.versions import class_key
+from mlops_assets.class_keys import class_key
 from mlops_assets.detector.export import read_metadata
 from mlops_assets.detector.feature_maps import FEATURES
 from mlops_assets.detector.suppression import NMS_IOU, Detections, suppress

@@ -8,6 +8,7 @@ import polars as pl
 from mlops_assets.catalog.schema import DETECTIONS, EQUIPMENT_CATALOG, EQUIPMENT_CHANGES, VISIT_INVENTORY
 from mlops_assets.detector.champion import latest_champion
 from mlops_assets.erasure.places import Places
+from mlops_assets.labels.class_links import ClassLinks
 from mlops_assets.labels.schema import EQUIPMENT_CLASSES
 from mlops_assets.photos.schema import CLEAN_PHOTOS, RAW_PHOTOS
 
@@ -60,15 +61,17 @@ def _counted_anew(places: Places) -> dict[str, pl.DataFrame]:
     from mlops_assets.catalog.inventory import visit_inventory
 
     champion = latest_champion(places.tables)
+    classes = places.tables.read("equipment_classes", EQUIPMENT_CLASSES)
     inventory = visit_inventory(
         places.tables.read_days("detections", DETECTIONS).drop("day"),
         _photos(places),
         champion.thresholds if champion else {},
         places.use_case.inventory,
+        ClassLinks.of(classes),
     )
     return {
         "visit_inventory": inventory,
-        "equipment_catalog": equipment_catalog(inventory, places.tables.read("equipment_classes", EQUIPMENT_CLASSES)),
+        "equipment_catalog": equipment_catalog(inventory, classes),
         "equipment_changes": equipment_changes(inventory),
     }
 
@@ -80,20 +83,23 @@ def _write_pages(places: Places) -> None:
 
     champion = latest_champion(places.tables)
     found = places.tables.read_days("detections", DETECTIONS).drop("day")
+    classes = places.tables.read("equipment_classes", EQUIPMENT_CLASSES)
     write_pages(
         places.pages,
         title=places.use_case.title,
         catalog=places.tables.read("equipment_catalog", EQUIPMENT_CATALOG),
         changes=places.tables.read("equipment_changes", EQUIPMENT_CHANGES),
         photos=_photos(places),
-        classes=places.tables.read("equipment_classes", EQUIPMENT_CLASSES),
+        classes=classes,
         read_photo=places.photos.read_photo,
         facts={
             "Built": places.now().strftime("%Y-%m-%d %H:%M UTC"),
             "Model version": champion.version if champion else "none yet",
             "Dagster run": places.run_id,
         },
-        boxes=counted_detections(found, champion.thresholds if champion else {}, places.use_case.inventory),
+        boxes=counted_detections(
+            found, champion.thresholds if champion else {}, places.use_case.inventory, ClassLinks.of(classes)
+        ),
         annotate=annotate,
         workers=places.threads,
     )

@@ -13,24 +13,24 @@ import polars as pl
 from mlops_assets.erasure import catalogue
 from mlops_assets.erasure.findings import (
     event_texts,
-    in_label_drop,
     is_known,
     near_duplicates,
     remaining,
     rows_with,
     upload_names,
 )
+from mlops_assets.erasure.label_files import in_label_drop
 from mlops_assets.erasure.models import clear_scratch, delete_pictures, models_with
 from mlops_assets.erasure.places import ErasureError, ErasureIncompleteError, Places, Request
 from mlops_assets.erasure.report import Facts, note
-from mlops_assets.erasure.rows import without
+from mlops_assets.erasure.rows import PARSED_LABELS, without
 from mlops_assets.erasure.uploads import erase_uploads, forget_names, names_of, rewrite_retakes, uploads_of
 from resources.deletion import delete_leftovers
 from resources.locations import location
 from resources.tombstones import Tombstone
 
-LABELS = frozenset({"annotations", "label_quarantine"})
-DATASETS = frozenset({"training_dataset", "detector_predictions"})
+LABELS = frozenset({"annotations", "label_quarantine", "label_conflicts", PARSED_LABELS})
+DATASETS = frozenset({"training_dataset", "dataset_photos", "detector_predictions"})
 CATALOGUE = frozenset(catalogue.TABLES)
 _A_WRITE_TAKES = dt.timedelta(hours=1)
 
@@ -51,7 +51,7 @@ def preview(places: Places, request: Request) -> Facts:
         "removed": {
             **{f"rows of {name}": count for name, count in rows_with(places, photo_id).items()},
             **{f"rows of {name}": count for name, count in places.database.rows_with(photo_id, CATALOGUE).items()},
-            "files in the store": len(places.photos.stored(photo_id)),
+            "files in the store": len(places.photos.stored(photo_id)) + len(places.datasets.photos().of(photo_id)),
             "uploads": len(uploads),
             "sidecars": sum(len(upload.sidecars) for upload in uploads),
             "texts of Dagster's event log": places.redact_events(event_texts(photo_id, uploads), True),
@@ -135,7 +135,7 @@ def erase_from_catalogue(places: Places, photo_id: str) -> Facts:
 
 
 def erase_files(places: Places, photo_id: str, still_running: Sequence[str] = ()) -> tuple[Facts, list[str]]:
-    """Delete original, normalised photo and uploads, redact the event log, and make sure that nothing is left.
+    """Delete all files of the photo and its uploads, redact the event log, and make sure that nothing is left.
 
     Args:
         places: Where to look.
@@ -150,7 +150,7 @@ def erase_files(places: Places, photo_id: str, still_running: Sequence[str] = ()
     """
     uploads = uploads_of(places, photo_id)
     names = upload_names(uploads)
-    deleted = places.photos.erase_stored(photo_id)
+    deleted = places.photos.erase_stored(photo_id) + places.datasets.photos().erase(photo_id)
     events = places.redact_events(event_texts(photo_id, uploads), False)
     # Once more: what was written while this worked, by steps that no pool keeps away.
     again = _forget(places, photo_id, lambda _: True, names)
@@ -172,7 +172,9 @@ def erase_files(places: Places, photo_id: str, still_running: Sequence[str] = ()
     to_do = ["Older versions of the photo's files: this account may not list or delete them."] if kept else []
     drop = in_label_drop(places, photo_id, names)
     if drop:
-        to_do.append(f"Files of the label drop that name the photo or are a copy of it: {len(drop)}.")
+        to_do.append(
+            f"Files of the label drop that name the photo, are a copy of it or cannot be looked into: {len(drop)}."
+        )
     record = note(places.photos.root, photo_id, {}, {"still_running": list(still_running), "to_do": to_do})
     left = remaining(places, photo_id)
     if left:
@@ -221,6 +223,8 @@ def _forget(
         kept = without(name, frame, erased, list(texts))
         if not kept.equals(frame):
             places.tables.replace(name, partition, kept)
+            if name == PARSED_LABELS:  # no rows of the photo: all of them, which the next import makes again
+                continue
             changed[name] = changed.get(name, 0) + _difference(frame, kept)
     return changed
 

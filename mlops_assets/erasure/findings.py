@@ -1,9 +1,7 @@
 """What is known of a photo, and what of it is still there; nothing is changed here."""
 
-import hashlib
 import re
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 
 import polars as pl
 
@@ -11,8 +9,6 @@ from mlops_assets.erasure.catalogue import TABLES
 from mlops_assets.erasure.places import Places
 from mlops_assets.erasure.rows import LEDGER, holds
 from mlops_assets.erasure.uploads import Upload, uploads_of
-from mlops_assets.labels.drop import list_drop
-from mlops_assets.labels.items import IMAGE_SUFFIXES
 from mlops_assets.photos.schema import CLEAN_PHOTOS, RAW_PHOTOS
 
 EVENT_DIGITS = 24
@@ -20,8 +16,6 @@ EVENT_DIGITS = 24
 
 NEAR_BITS = 6
 """Of the 64 of a perceptual hash: so alike that a person should look whether it shows the same."""
-
-_LARGEST_LABEL_FILE = 512 * 1024**2
 
 
 def rows_with(places: Places, photo_id: str) -> dict[str, int]:
@@ -42,6 +36,7 @@ def is_known(places: Places, photo_id: str) -> bool:
     return bool(
         places.photos.tombstones().get(photo_id)
         or places.photos.stored(photo_id)
+        or places.datasets.photos().of(photo_id)
         or rows_with(places, photo_id)
         or places.datasets.holding(photo_id)
     )
@@ -75,36 +70,12 @@ def near_duplicates(places: Places, photo_id: str) -> list[str]:
     return sorted({*named, *near})
 
 
-def in_label_drop(places: Places, photo_id: str, names: Sequence[str]) -> list[str]:
-    """Files of the label drop that name the photo or are a copy of it; they are the annotators' and stay.
-
-    Args:
-        places: Whose label drop.
-        photo_id: Of the photo.
-        names: `<enclosure>/<file>` of its uploads, as far as they are still known.
-    """
-    texts = [text.encode() for text in (photo_id, *names)]
-    found = []
-    for file in list_drop(places.label_drop):
-        if photo_id in file.source or any(file.source.endswith(name) for name in names):
-            found.append(file.source)
-            continue
-        if file.byte_size > _LARGEST_LABEL_FILE:
-            continue
-        content = file.path.read_bytes()
-        if PurePosixPath(file.source).suffix.lower() in IMAGE_SUFFIXES:
-            hit = hashlib.sha256(content).hexdigest() == photo_id
-        else:
-            hit = any(text in content for text in texts)
-        found += [file.source] if hit else []
-    return found
-
-
 def remaining(places: Places, photo_id: str) -> dict[str, int]:
     """Where something of the photo still is, with how much; empty after a complete erasure."""
     counts = {f"table {name}": count for name, count in rows_with(places, photo_id).items()}
     counts |= {f"database {name}": count for name, count in places.database.rows_with(photo_id, TABLES).items()}
     counts["store"] = len(places.photos.stored(photo_id))
+    counts["photos of dataset versions"] = len(places.datasets.photos().of(photo_id))
     counts["landing"] = len(uploads_of(places, photo_id))
     counts["ledger names"] = _named_in_ledger(places, photo_id)
     counts["pages"] = _pages_with(places, photo_id)

@@ -13,14 +13,18 @@ from mlops_assets.photos.erased import mark_erased
 
 LEDGER, CLEANED, QUARANTINE = "raw_photos", "clean_photos", "label_quarantine"
 
+PARSED_LABELS = "parsed_labels"
+"""What label files hold, under names that may be of any photo, kept for the next import."""
+
 
 def without(
     name: str, frame: pl.DataFrame, erased: Mapping[str, dt.datetime], texts: Sequence[str] = ()
 ) -> pl.DataFrame:
     """Take erased photos out of a table.
 
-    The ledger keeps a row that says no more than that; a near-duplicate points to the first of the others; any other
-    table, also one that this module does not know, loses the rows that hold the photo_id in any column of text.
+    The ledger keeps a row that says no more than that; what is kept of label files goes altogether; a near-duplicate
+    points to the first of the others; any other table, also one that this module does not know, loses the rows that
+    hold the photo_id in any column of text.
 
     Args:
         name: Of the table.
@@ -28,6 +32,8 @@ def without(
         erased: When each photo was erased, by photo_id.
         texts: Names of the photo's uploads, which the quarantine of labels may hold in sentences.
     """
+    if name == PARSED_LABELS:
+        return frame.clear()
     if name == LEDGER:
         return mark_erased(frame, erased)
     if name == CLEANED:

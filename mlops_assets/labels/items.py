@@ -1,17 +1,18 @@
 """What every label parser hands on: labelled photos with relative boxes, and problems in words.
 
-The geometry and number checks that all formats share are here too. What is peculiar to one format belongs in the
-module of that format; finding the photo belongs in `matching`.
+The checks of numbers and names that all formats share are here too, geometry is in `shapes`. What is peculiar to one
+format belongs in the module of that format; finding the photo belongs in `matching`.
 """
 
 import datetime as dt
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 OUTSIDE_TOLERANCE = 0.02
-"""Share of the photo by which a box may reach outside before it is refused; annotation tools overshoot by a little."""
+"""Share of the photo by which a box may reach outside before it is refused, where the use case says nothing."""
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif", ".tif", ".tiff", ".bmp", ".mpo", ".gif")
 """How a reference to a photo ends; exports often carry the pictures beside the labels."""
@@ -19,13 +20,24 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif", "
 MAX_NAME_LENGTH = 200
 """Characters; a longer class name is a sign of a damaged file."""
 
+DRAWN_AS = ("box", "rotated_box", "polygon", "mask", "ellipse", "cuboid")
+"""Shapes that become a box; of all but the first the box is what encloses them."""
+
 Corners = tuple[float, float, float, float]
 """Left, top, right, bottom."""
 
-Box = tuple[str, float, float, float, float]
-"""Class name as written, then centre x, centre y, width and height relative to the photo."""
-
 _Element = TypeVar("_Element")
+
+
+class Box(NamedTuple):
+    """Class name as written, then centre and size, relative to the photo unless it says otherwise, and a DRAWN_AS."""
+
+    class_name: str
+    x: float
+    y: float
+    width: float
+    height: float
+    drawn_as: str = "box"
 
 
 class LabelError(ValueError):
@@ -44,39 +56,61 @@ class BoxError(LabelError):
     """One box cannot be used."""
 
 
+class LeftShapeError(Exception):
+    """A shape that is none of DRAWN_AS, such as a key point: counted under its name and left out."""
+
+    def __init__(self, shape: str) -> None:
+        super().__init__(shape)
+        self.shape = shape
+
+
 @dataclass(frozen=True, slots=True)
+class ReadRules:
+    """What a use case says about reading labels.
+
+    Attributes:
+        outside_tolerance: Share of the photo by which a box may reach outside; it is clipped then.
+        yolo_class_names: Class names by index for YOLO labels that come without any.
+    """
+
+    outside_tolerance: float = OUTSIDE_TOLERANCE
+    yolo_class_names: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
 class LabelledPhoto:
     """One photo as one label file describes it.
 
     Attributes:
-        source: Path of the label file in the label drop.
+        source: Path of the label file in the label drop, within an archive `<archive>/<member>`.
         item: Where in the file, for people.
         reference: The photo as the file names it: photo_id, `<enclosure_id>/<file>` or file; `.*` for any suffix.
         boxes: The usable boxes; none: labelled as empty.
         annotator: Who labelled, as far as the file says.
         annotated_at: When, UTC, as far as the file says.
-        class_names: Names that the file declares, in its order.
         size: Width and height in pixels that the boxes were drawn on, as far as the file says.
+        in_pixels: The boxes are in pixels of the upright photo, whose size the file does not say (`shapes.pixel_box`).
     """
 
     source: str
     item: str
     reference: str
-    boxes: tuple[Box, ...]
+    boxes: list[Box] = field(default_factory=list)
     annotator: str | None = None
     annotated_at: dt.datetime | None = None
-    class_names: tuple[str, ...] = ()
     size: tuple[float, float] | None = None
+    in_pixels: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class LabelProblem:
-    """One row of the quarantine."""
+    """One row of the quarantine; `reference` is the photo that it is about, where there is one."""
 
     source: str
     item: str
     reason: str
     remedy: str
+    reference: str | None = None
 
 
 @dataclass(slots=True)
@@ -84,43 +118,62 @@ class ParsedLabels:
     """What one label file holds.
 
     Attributes:
-        photos: Labelled photos.
+        photos: Labelled photos; of several labellings of one photo the later one counts.
         problems: What could not be used.
         unlabelled: Entries that nobody has labelled yet, such as open tasks; no error.
+        left: How many shapes of which kind were left out as they are no boxes, or the crowds of COCO; no error.
+        class_names: Names that the file declares, in its order.
     """
 
     photos: list[LabelledPhoto] = field(default_factory=list)
     problems: list[LabelProblem] = field(default_factory=list)
     unlabelled: int = 0
+    left: Counter[str] = field(default_factory=Counter)
+    class_names: tuple[str, ...] = ()
 
-    def add(self, photo: LabelledPhoto, problems: Sequence[LabelProblem]) -> None:
-        """Add a photo and its bad boxes; a photo of which every box is bad is no empty photo and is left out."""
-        self.problems.extend(problems)
-        if photo.boxes or not problems:
+    def add(
+        self, photo: LabelledPhoto, elements: Iterable[tuple[str, _Element]], read: Callable[[_Element], Box]
+    ) -> None:
+        """Add a photo with the boxes of its (item, element) pairs.
+
+        A photo of which every box is bad, or on which there are only shapes that are left out, is no empty photo: it is
+        left out, with a problem of its own.
+
+        Args:
+            photo: Without boxes.
+            elements: Item for people, and what `read` takes.
+            read: Gives the box, or raises BoxError or LeftShapeError.
+        """
+        bad = 0
+        left: Counter[str] = Counter()
+        for item, element in elements:
+            try:
+                photo.boxes.append(read(element))
+            except BoxError as error:
+                bad += 1
+                self.problems.append(LabelProblem(photo.source, item, str(error), error.remedy, photo.reference))
+            except LeftShapeError as error:
+                left[error.shape] += 1
+        self.left.update(left)
+        if photo.boxes or not (bad or left):
             self.photos.append(photo)
-            return
-        self.problems.append(
-            LabelProblem(
-                photo.source,
-                photo.item,
-                f"none of the {len(problems)} boxes of {photo.reference} can be used",
-                "correct the boxes, or delete them if the photo shows no equipment",
-            )
-        )
+        else:
+            self.problems.append(_no_box_left(photo, bad, left))
+
+    def refuse(self, source: str, item: str, error: LabelError, reference: str | None = None) -> None:
+        """Add a problem."""
+        self.problems.append(LabelProblem(source, item, str(error), error.remedy, reference))
 
 
-def read_boxes(
-    source: str, elements: Iterable[tuple[str, _Element]], read: Callable[[_Element], Box]
-) -> tuple[tuple[Box, ...], list[LabelProblem]]:
-    """Read each (item, element) with `read`, which raises BoxError for a bad one."""
-    boxes: list[Box] = []
-    problems: list[LabelProblem] = []
-    for item, element in elements:
-        try:
-            boxes.append(read(element))
-        except BoxError as error:
-            problems.append(LabelProblem(source, item, str(error), error.remedy))
-    return tuple(boxes), problems
+def _no_box_left(photo: LabelledPhoto, bad: int, left: Counter[str]) -> LabelProblem:
+    if not left:
+        reason = f"none of the {bad} boxes of {photo.reference} can be used"
+        remedy = "correct the boxes, or delete them if the photo shows no equipment"
+    else:
+        others = ", ".join(f"{count} {shape}" for shape, count in sorted(left.items()))
+        reason = f"{photo.reference} holds no boxes but {others}" + (f", and {bad} boxes that are bad" if bad else "")
+        remedy = "draw boxes, polygons or masks, one an object; or delete the rest if the photo shows no equipment"
+    return LabelProblem(photo.source, photo.item, reason, remedy, photo.reference)
 
 
 def number(value: object, what: str) -> float:
@@ -129,10 +182,13 @@ def number(value: object, what: str) -> float:
     Raises:
         BoxError: Missing or no number.
     """
+    kind = type(value)
+    if kind is float:
+        return value  # type: ignore[return-value]
     try:
-        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        if kind is not int and (kind is not str or "_" in value):  # type: ignore[operator]
             raise TypeError
-        return float(value)
+        return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         raise BoxError(f"{what} is {str(value)[:40]!r}, no number", "draw the box again and export again") from None
 
@@ -144,9 +200,18 @@ def class_name(value: object) -> str:
         BoxError: Empty, no text, or longer than a name can be.
     """
     name = " ".join(value.split()) if isinstance(value, str) else ""
-    if not name or len(name) > MAX_NAME_LENGTH:
-        raise BoxError(f"class name is {str(value)[:40]!r}", "give the box one of the class names")
+    if not name or len(name) > MAX_NAME_LENGTH or not (name.isascii() or _is_unicode(name)):
+        raise BoxError(f"class name is {ascii(value)[:40]}", "give the box one of the class names")
     return name
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether text can be written: YAML can hold halves of surrogate pairs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def photo_size(width: object, height: object, item: str) -> tuple[float, float]:
@@ -165,58 +230,10 @@ def photo_size(width: object, height: object, item: str) -> tuple[float, float]:
     return size
 
 
-def relative_box(name: str, corners: Corners, size: tuple[float, float] = (1.0, 1.0)) -> Box:
-    """Check corners in units of `size` and make them centre and size, relative and clipped to the photo.
-
-    Raises:
-        BoxError: Not finite, swapped, without area, or outside by more than OUTSIDE_TOLERANCE.
-    """
-    if not all(map(math.isfinite, corners)):
-        raise BoxError("a coordinate is not finite", "draw the box again")
-    left, right = corners[0] / size[0], corners[2] / size[0]
-    top, bottom = corners[1] / size[1], corners[3] / size[1]
-    if right < left or bottom < top:
-        raise BoxError("its corners are swapped", "give left before right and top before bottom")
-    if min(left, top) < -OUTSIDE_TOLERANCE or max(right, bottom) > 1 + OUTSIDE_TOLERANCE:
-        raise BoxError(
-            f"it reaches outside the photo by more than {OUTSIDE_TOLERANCE:.0%}",
-            "draw the box within the photo, and check that the label is of this photo",
-        )
-    left, top, right, bottom = max(left, 0.0), max(top, 0.0), min(right, 1.0), min(bottom, 1.0)
-    if right - left <= 0 or bottom - top <= 0:
-        raise BoxError("it has no area", "delete the box or draw it again")
-    return name, (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
-
-
-def rotated_bounds(left: float, top: float, width: float, height: float, degrees: float, *, centre: bool) -> Corners:
-    """Upright bounds of a rectangle turned clockwise about its centre, or else about its top left corner."""
-    if not math.isfinite(degrees):
-        raise BoxError("its rotation is not finite", "draw the box again")
-    pivot = (left + width / 2, top + height / 2) if centre else (left, top)
-    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    turned = [
-        (
-            pivot[0] + (x - pivot[0]) * cosine - (y - pivot[1]) * sine,
-            pivot[1] + (x - pivot[0]) * sine + (y - pivot[1]) * cosine,
-        )
-        for x in (left, left + width)
-        for y in (top, top + height)
-    ]
-    return polygon_bounds(turned)
-
-
-def polygon_bounds(points: Sequence[tuple[float, float]]) -> Corners:
-    """Upright bounds of a polygon.
-
-    Raises:
-        BoxError: Fewer than three points.
-    """
-    if len(points) < 3:
-        raise BoxError(f"a polygon of {len(points)} points", "draw the box again")
-    xs, ys = [point[0] for point in points], [point[1] for point in points]
-    if any(map(math.isnan, (*xs, *ys))):
-        raise BoxError("a coordinate is not finite", "draw the box again")
-    return min(xs), min(ys), max(xs), max(ys)
+def declared_names(names: Iterable[object]) -> tuple[str, ...]:
+    """Class names as a file declares them, each once and trimmed; what is no name is passed over."""
+    trimmed = (" ".join(name.split()) for name in names if isinstance(name, str))
+    return tuple(dict.fromkeys(name for name in trimmed if name))
 
 
 def moment(value: object) -> dt.datetime | None:
@@ -228,3 +245,14 @@ def moment(value: object) -> dt.datetime | None:
         return (parsed if parsed.tzinfo else parsed.replace(tzinfo=dt.UTC)).astimezone(dt.UTC)
     except (ValueError, OverflowError):
         return None
+
+
+def points_of(values: Sequence[float]) -> list[tuple[float, float]]:
+    """x1, y1, x2, y2 … as points.
+
+    Raises:
+        BoxError: An odd number of them.
+    """
+    if len(values) % 2:
+        raise BoxError(f"a polygon of {len(values)} numbers", "draw the object again")
+    return list(zip(values[::2], values[1::2], strict=True))

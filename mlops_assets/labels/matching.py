@@ -26,7 +26,7 @@ def hashed_names(photos: pl.DataFrame) -> list[str]:
 
 
 def match_photos(
-    references: Iterable[str], photos: pl.DataFrame, erased_names: Mapping[str, str] | None = None
+    references: Iterable[str] | pl.Series, photos: pl.DataFrame, erased_names: Mapping[str, str] | None = None
 ) -> pl.DataFrame:
     """Find the photo of each distinct reference.
 
@@ -39,9 +39,11 @@ def match_photos(
     Returns:
         MATCHES, sorted by reference.
     """
-    distinct = pl.DataFrame({"reference": sorted(set(references))}, schema={"reference": pl.String()})
+    distinct = pl.DataFrame({"reference": references}, schema={"reference": pl.String()}).unique().sort("reference")
     wanted = _reference_keys(distinct)
-    found = pl.concat([wanted.join(_photo_keys(photos), on="key"), _erased_hits(wanted, erased_names or {})])
+    open_ended = distinct["reference"].str.ends_with(".*").any()
+    keys = _photo_keys(photos, any_suffix=open_ended)
+    found = pl.concat([wanted.join(keys, on="key"), _erased_hits(wanted, erased_names or {})])
     hits = found.group_by("reference", "level").agg(pl.col("photo_id").unique())
     best = hits.sort("level", descending=True).unique("reference", keep="first", maintain_order=True)
     enclosures = photos.select(_parts("landing_uri").list.get(-2, null_on_oob=True).alias("parent")).unique()
@@ -71,21 +73,9 @@ def match_photos(
     )
 
 
-def is_sideways(label_size: tuple[float, float] | None, photo_size: tuple[int, int] | None) -> bool:
-    """Whether labels were drawn on stored pixels while the upright photo lies the other way.
-
-    True if the label's aspect ratio is the inverse of the photo's (within 1 %, for rounding of scaled copies) and not
-    the photo's own. Unknown sizes and square photos say nothing.
-    """
-    if label_size is None or photo_size is None:
-        return False
-    ratio = (label_size[0] / label_size[1]) * (photo_size[1] / photo_size[0])
-    turned = (label_size[0] / label_size[1]) * (photo_size[0] / photo_size[1])
-    return abs(turned - 1) < 0.01 <= abs(ratio - 1)
-
-
 def _parts(column: str) -> pl.Expr:
-    path = pl.col(column).str.replace_all("\\", "/", literal=True)
+    # Archives made on a Mac spell accents as characters of their own.
+    path = pl.col(column).str.normalize("NFC").str.replace_all("\\", "/", literal=True)
     return path.str.split("/").list.filter(~pl.element().is_in(["", "."])).list.tail(3)
 
 
@@ -100,11 +90,12 @@ def _path_keys(frame: pl.DataFrame, name: str, column: str) -> pl.DataFrame:
     )
 
 
-def _photo_keys(photos: pl.DataFrame) -> pl.DataFrame:
+def _photo_keys(photos: pl.DataFrame, *, any_suffix: bool = True) -> pl.DataFrame:
     full = _path_keys(photos, "photo_id", "landing_uri").select("photo_id", "key")
-    any_suffix = full.with_columns(pl.col("key").str.replace(_ANY_SUFFIX, ".*"))
     ids = photos.select("photo_id", pl.col("photo_id").alias("key"))
-    return pl.concat([full, any_suffix, ids]).unique()
+    if not any_suffix:
+        return pl.concat([full, ids])
+    return pl.concat([full, ids, full.with_columns(pl.col("key").str.replace(_ANY_SUFFIX, ".*"))])
 
 
 def _erased_hits(wanted: pl.DataFrame, erased_names: Mapping[str, str]) -> pl.DataFrame:

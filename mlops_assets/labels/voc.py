@@ -1,7 +1,8 @@
 """Pascal VOC XML, one file a photo, to a labelled photo.
 
 Coordinates are taken as pixel edges, xmin / width and so on: common tools write them so, though the original
-development kit counts pixels from 1 (host.robots.ox.ac.uk/pascal/VOC); the difference is below one pixel.
+development kit counts pixels from 1 (host.robots.ox.ac.uk/pascal/VOC); the difference is below one pixel. Without a
+size they are pixels of the upright photo.
 """
 
 from pathlib import PurePosixPath
@@ -10,15 +11,16 @@ from xml.etree.ElementTree import Element  # only the type; defusedxml parses
 from mlops_assets.labels.items import (
     Box,
     BoxError,
+    LabelError,
     LabelledPhoto,
-    LabelProblem,
+    LeftShapeError,
     ParsedLabels,
+    ReadRules,
     class_name,
     number,
     photo_size,
-    read_boxes,
-    relative_box,
 )
+from mlops_assets.labels.shapes import pixel_box, relative_box
 from mlops_assets.labels.xml_text import text_of
 
 
@@ -32,23 +34,32 @@ def is_voc(root: Element) -> bool:
     )
 
 
-def parse_voc(source: str, root: Element) -> ParsedLabels:
+def parse_voc(source: str, root: Element, rules: ReadRules) -> ParsedLabels:
     """Read one photo; a file without objects says that the photo was labelled as empty.
 
-    Raises:
-        LabelError: No image size although there are boxes.
+    Parts of an object, such as a person's head, are left out and counted.
     """
     parsed = ParsedLabels()
     objects = root.findall("object")
     reference = _reference(source, root)
-    size = photo_size(text_of(root, "size/width"), text_of(root, "size/height"), reference) if objects else None
+    try:
+        size = _size(root, reference)
+    except LabelError as error:
+        parsed.refuse(source, reference, error, reference)
+        return parsed
     elements = [(f"object {position}", element) for position, element in enumerate(objects, 1)]
-    boxes: tuple[Box, ...] = ()
-    problems: list[LabelProblem] = []
-    if size:
-        boxes, problems = read_boxes(source, elements, lambda element: _box(element, size))
-    parsed.add(LabelledPhoto(source, reference, reference, boxes, size=size), problems)
+    photo = LabelledPhoto(source, reference, reference, size=size, in_pixels=size is None)
+    parsed.add(photo, elements, lambda element: _box(element, size, rules.outside_tolerance))
+    parts = sum(len(element.findall("part")) for element in objects)
+    if parts:
+        parsed.left["part"] += parts
     return parsed
+
+
+def _size(root: Element, reference: str) -> tuple[float, float] | None:
+    """Width and height; None where the file does not say, or says 0, as some tools do."""
+    given = text_of(root, "size/width"), text_of(root, "size/height")
+    return None if given in (("", ""), ("0", "0")) else photo_size(*given, reference)
 
 
 def _reference(source: str, root: Element) -> str:
@@ -59,9 +70,14 @@ def _reference(source: str, root: Element) -> str:
     return f"{folder}/{file}" if folder and "/" not in file else file
 
 
-def _box(element: Element, size: tuple[float, float]) -> Box:
+def _box(element: Element, size: tuple[float, float] | None, tolerance: float) -> Box:
     bndbox = element.find("bndbox")
     if bndbox is None:
+        if element.find("point") is not None:
+            raise LeftShapeError("key points")
         raise BoxError("an object without bndbox", "draw a box around the object")
     left, top, right, bottom = (number(text_of(bndbox, side), side) for side in ("xmin", "ymin", "xmax", "ymax"))
-    return relative_box(class_name(text_of(element, "name")), (left, top, right, bottom), size)
+    name = class_name(text_of(element, "name"))
+    if size is None:
+        return pixel_box(name, (left, top, right, bottom))
+    return relative_box(name, (left, top, right, bottom), size, tolerance=tolerance)

@@ -1,129 +1,177 @@
 """Class ids: which name has which id (append only, never reused), and the state of each class.
 
-Names are compared folded: Unicode NFC, case, white space, underscores and hyphens make no difference. The name shown
-is the one written first.
+What people decided about classes is replayed by `class_history`; when names are alike is in `class_names`.
 """
 
-import re
-import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 
 import polars as pl
 
+from mlops_assets.labels.class_decisions import ClassDecision, VocabularyError, in_force
+from mlops_assets.labels.class_history import ClassHistory
+from mlops_assets.labels.class_names import fold_name
+from mlops_assets.labels.class_states import class_states
 from mlops_assets.labels.schema import EQUIPMENT_CLASSES
 from mlops_assets.use_case import KnownClass, NewClassRules
 
 KNOWN_CLASSES = pl.Schema({"class_id": pl.Int32(), "class_name": pl.String(), "aliases": pl.List(pl.String())})
-"""The part of EQUIPMENT_CLASSES that decides ids."""
-
-_SEPARATORS = re.compile(r"[\s_\-]+")
+"""The part of EQUIPMENT_CLASSES that decides ids, with `first_name` where a class was renamed."""
 
 
-class VocabularyError(ValueError):
-    """Known or declared classes contradict each other."""
-
-
-def fold_name(name: str) -> str:
-    """Form of a class name that is compared."""
-    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-    return _SEPARATORS.sub(" ", folded).strip()
-
-
-@dataclass(slots=True)
 class Vocabulary:
     """Growing map from names to ids; ids are 0, 1, 2 … in the order in which names come.
 
     Attributes:
-        names: Display name by id.
-        aliases: Further names by id, as written.
+        history: The classes with what was decided about them.
+        declared: Ids of the classes that the use case names.
     """
 
-    names: dict[int, str] = field(default_factory=dict)
-    aliases: dict[int, list[str]] = field(default_factory=dict)
-    _ids: dict[str, int] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.history = ClassHistory()
+        self.declared: frozenset[int] = frozenset()
 
     @classmethod
     def of(
-        cls, known: pl.DataFrame, declared: Sequence[KnownClass], annotations: pl.DataFrame | None = None
+        cls,
+        known: pl.DataFrame,
+        declared: Sequence[KnownClass],
+        annotations: pl.DataFrame | None = None,
+        decisions: Sequence[ClassDecision] = (),
     ) -> "Vocabulary":
         """Known classes keep their ids, and so do those that only annotations hold yet.
 
         Declared classes that are new get the next free ids after the known ones, in their order. A declared class that
-        is known under its name or an alias adds its other names as aliases of that id. A name that is already another
-        class's stays with that one.
+        is known under its name or an alias adds its other names as aliases of that id. Aliases that were declared once
+        stay. Then the decisions are replayed.
 
         Args:
             known: KNOWN_CLASSES or more columns; may be empty.
             declared: The use case's `classes`.
             annotations: ANNOTATIONS, which may be ahead of the class table.
+            decisions: Of the store and the use case.
 
         Raises:
-            VocabularyError: An id twice, or two declared classes that share a name or alias.
+            VocabularyError: An id twice, or declared classes and decisions that contradict each other or what is known.
         """
         _check_declared(declared)
         vocabulary = cls()
-        known = known.select(KNOWN_CLASSES.names()).sort("class_id")
-        for class_id, name, _ in known.iter_rows():
-            vocabulary._name(class_id, name)
+        history = vocabulary.history
+        naming = [decision for decision in decisions if decision.decision in ("rename", "alias")]
+        given = {fold_name(decision.to or "") for decision in naming}
+        rows = _first_names(known)
+        for class_id, name, _ in rows:
+            history.give_id(class_id, name)
         free = vocabulary.size
-        for class_id, name in _labelled_ahead(known, annotations):
-            vocabulary._name(class_id, name)
+        for class_id, name in _labelled_ahead(rows, annotations, given):
+            history.give_id(class_id, name)
         # Names go before aliases: a class's own name never resolves to another class.
-        for class_id, _, aliases in known.iter_rows():
-            vocabulary._add_aliases(class_id, aliases or ())
-        for entry in declared:
-            found = (vocabulary.find(name) for name in (entry.name, *entry.aliases))
-            class_id = next((found_id for found_id in found if found_id is not None), None)
-            if class_id is None:
-                # The annotations' ids were given after these declared ones had theirs: gaps are where those belong.
-                class_id = next(number for number in count(free) if number not in vocabulary.names)
-                vocabulary._name(class_id, entry.name)
-            vocabulary._add_aliases(class_id, (entry.name, *entry.aliases))
+        earlier = {
+            alias: class_id
+            for class_id, _, aliases in rows
+            for alias in aliases
+            if fold_name(alias) not in given and history.own(alias) is None
+        }
+        vocabulary._declare(declared, in_force(decisions), earlier, free)
+        for alias, class_id in earlier.items():
+            if history.own(alias) is None:
+                history.claim(class_id, alias, "the class table")
+        history.replay(decisions)
         return vocabulary
 
     @property
     def size(self) -> int:
         """Number of ids given so far: the next id, and the class_map_version of what is labelled now."""
-        return max(self.names, default=-1) + 1
+        return max(self.history.first_names, default=-1) + 1
 
     def find(self, name: str) -> int | None:
-        """Id of a name, or None."""
-        return self._ids.get(fold_name(name))
+        """Id of the class that a name's labels count for, or None."""
+        class_id = self.history.own(name)
+        return None if class_id is None else self.history.root(class_id)
 
     def learn(self, name: str) -> int:
-        """Id of a name; a new name gets the next."""
+        """As `find`; a new name gets the next id."""
         class_id = self.find(name)
         if class_id is None:
             class_id = self.size
-            self._name(class_id, name)
+            self.history.give_id(class_id, name)
         return class_id
+
+    def recorded(self, decision: ClassDecision) -> ClassDecision:
+        """A decision with the classes that it means; one that was undone keeps what it had."""
+        class_id, to_class_id = self.history.meant.get(decision.decision_id, (decision.class_id, decision.to_class_id))
+        return replace(decision, class_id=class_id, to_class_id=to_class_id)
+
+    def state(self) -> tuple[object, ...]:
+        """What decisions made of the classes, to see whether one changes anything."""
+        history = self.history
+        roots = {class_id: history.root(class_id) for class_id in history.names}
+        return history.names, history.aliases, roots, set(history.deprecated), set(history.accepted)
 
     def table(self) -> pl.DataFrame:
         """KNOWN_CLASSES, sorted by id."""
-        ids = sorted(self.names)
+        ids = sorted(self.history.names)
         columns = {
             "class_id": ids,
-            "class_name": [self.names[class_id] for class_id in ids],
-            "aliases": [self.aliases[class_id] for class_id in ids],
+            "class_name": [self.history.names[class_id] for class_id in ids],
+            "aliases": [self.history.aliases[class_id] for class_id in ids],
         }
         return pl.DataFrame(columns, schema=KNOWN_CLASSES)
 
-    def _name(self, class_id: int, name: str) -> None:
-        if class_id in self.names:
-            raise VocabularyError(f"class id {class_id} is there twice: {self.names[class_id]!r} and {name!r}")
-        self.names[class_id] = name
-        self.aliases[class_id] = []
-        self._ids.setdefault(fold_name(name), class_id)
+    def _declare(
+        self,
+        declared: Sequence[KnownClass],
+        decisions: Sequence[ClassDecision],
+        earlier: Mapping[str, int],
+        free: int,
+    ) -> None:
+        """Find or make the classes that the use case names.
 
-    def _add_aliases(self, class_id: int, aliases: Iterable[str]) -> None:
-        for alias in aliases:
-            if self._ids.setdefault(fold_name(alias), class_id) != class_id:
-                continue
-            written = [self.names[class_id], *self.aliases[class_id]]
-            if fold_name(alias) not in map(fold_name, written):
-                self.aliases[class_id].append(alias)
+        Args:
+            declared: The use case's `classes`.
+            decisions: Those in force.
+            earlier: Aliases that were declared before.
+            free: First id that new ones may get.
+        """
+        history = self.history
+        by_form = {fold_name(alias): class_id for alias, class_id in earlier.items()}
+        by_form |= self._named_by(decisions)
+        ids: list[int] = []
+        for entry in declared:
+            names = (entry.name, *entry.aliases)
+            own = [history.own(name) for name in names]
+            found = [*own, *(by_form.get(fold_name(name)) for name in names)]
+            class_id = next((found_id for found_id in found if found_id is not None), None)
+            if class_id is None:
+                # The annotations' ids were given after these declared ones had theirs: gaps are where those belong.
+                class_id = next(number for number in count(free) if number not in history.names)
+                history.give_id(class_id, entry.name)
+            for name in names:
+                if history.own(name) != class_id:
+                    history.claim(class_id, name, f"the use case's class {entry.name!r}")
+            ids.append(class_id)
+        self.declared = frozenset(ids)
+
+    def _named_by(self, decisions: Sequence[ClassDecision]) -> dict[str, int]:
+        """Classes by the names that decisions give them, as far as these mean classes that have an id already."""
+        found: dict[str, int] = {}
+        for decision in decisions:
+            class_id = self.history.own(decision.of) if decision.class_id is None else decision.class_id
+            if decision.decision in ("rename", "alias") and decision.to and class_id in self.history.names:
+                found.setdefault(fold_name(decision.to), class_id)
+        return found
+
+
+def recorded_decisions(
+    decisions: Sequence[ClassDecision],
+    known: pl.DataFrame,
+    declared: Sequence[KnownClass],
+    annotations: pl.DataFrame | None = None,
+) -> list[ClassDecision]:
+    """Decisions with the classes that they mean, to be kept; arguments and errors as of `Vocabulary.of`."""
+    vocabulary = Vocabulary.of(known, declared, annotations, decisions)
+    return [vocabulary.recorded(decision) for decision in decisions]
 
 
 def assign_ids(names_in_order: Iterable[str], known: pl.DataFrame, declared: Sequence[KnownClass]) -> pl.DataFrame:
@@ -144,11 +192,14 @@ def equipment_classes(
     previous: pl.DataFrame,
     declared: Sequence[KnownClass],
     rules: NewClassRules,
+    decisions: Sequence[ClassDecision] = (),
 ) -> pl.DataFrame:
     """Every class ever seen with its counts and status.
 
-    A class is proposed until it has `min_boxes` in `min_enclosures`, then active; it never falls back by itself, and
-    deprecated or merged ones stay so. Every previous row is kept, with its id.
+    A class is proposed until it has `min_boxes` in `min_enclosures`, then active, and never falls back by itself. One
+    whose name is as like a known class's as `near_name` waits until somebody accepts or merges it. Declared classes do
+    not wait: somebody wrote them down. Decisions make a class deprecated or merged, whose labels count for the other;
+    every previous row is kept, with its id.
 
     Args:
         annotations: ANNOTATIONS.
@@ -156,50 +207,41 @@ def equipment_classes(
         previous: EQUIPMENT_CLASSES as last written; may be empty.
         declared: The use case's `classes`.
         rules: When a class becomes active.
+        decisions: Of the store and the use case.
 
     Returns:
         EQUIPMENT_CLASSES, sorted by class_id.
+
+    Raises:
+        VocabularyError: See `Vocabulary.of`.
     """
-    known = Vocabulary.of(previous, declared, annotations).table()
-    homes = photos.select("photo_id", "enclosure_id").unique("photo_id", keep="first", maintain_order=True)
-    counted = (
-        annotations.drop_nulls("class_id")
-        .join(homes, on="photo_id", how="left")
-        .group_by("class_id")
-        .agg(
-            pl.len().cast(pl.Int64).alias("boxes"),
-            pl.col("enclosure_id").drop_nulls().n_unique().cast(pl.Int64).alias("enclosures"),
-            pl.col("annotated_at").min().alias("labelled_now"),
-        )
-    )
-    kept = previous.select("class_id", "status", "merged_into", "first_labelled")
-    is_enough = (pl.col("boxes") >= rules.min_boxes) & (pl.col("enclosures") >= rules.min_enclosures)
-    is_settled = pl.col("status").is_in(["active", "deprecated", "merged"])
-    return (
-        known.join(counted, on="class_id", how="left")
-        .join(kept, on="class_id", how="left")
-        .with_columns(pl.col("boxes", "enclosures").fill_null(0))
-        .with_columns(
-            pl.when(is_settled.fill_null(value=False))
-            .then("status")
-            .when(is_enough)
-            .then(pl.lit("active"))
-            .otherwise(pl.lit("proposed"))
-            .alias("status"),
-            pl.min_horizontal("first_labelled", "labelled_now").alias("first_labelled"),
-        )
-        .select(EQUIPMENT_CLASSES.names())
-        .sort("class_id")
-        .match_to_schema(EQUIPMENT_CLASSES)
+    vocabulary = Vocabulary.of(previous, declared, annotations, decisions)
+    return class_states(vocabulary.history, vocabulary.declared, annotations, photos, previous, rules).select(
+        EQUIPMENT_CLASSES.names()
     )
 
 
-def _labelled_ahead(known: pl.DataFrame, annotations: pl.DataFrame | None) -> list[tuple[int, str]]:
-    """Ids that annotations hold and the class table does not yet, under the name that was labelled first."""
+def _first_names(known: pl.DataFrame) -> list[tuple[int, str, Sequence[str]]]:
+    """Id, name that it was given to and aliases of each known class, by id."""
+    first = pl.coalesce("first_name", "class_name") if "first_name" in known.columns else pl.col("class_name")
+    rows = known.select("class_id", first.alias("first_name"), pl.col("aliases").fill_null([])).sort("class_id")
+    return list(rows.iter_rows())
+
+
+def _labelled_ahead(
+    known: Sequence[tuple[int, str, Sequence[str]]], annotations: pl.DataFrame | None, given: set[str]
+) -> list[tuple[int, str]]:
+    """Ids that annotations hold and the class table does not yet, under the name that was labelled first.
+
+    Names that a decision gives come last: the id was another name's before.
+    """
     if annotations is None:
         return []
-    ahead = annotations.drop_nulls("class_id").join(known, on="class_id", how="anti")
-    first = ahead.sort("annotated_at", "photo_id", "class_name").unique("class_id", keep="first")
+    ids = {class_id for class_id, *_ in known}
+    columns = annotations.select("class_id", "class_name", "annotated_at", "photo_id").drop_nulls("class_id")
+    ahead = columns.filter(~pl.col("class_id").is_in(list(ids)))
+    named_since = pl.Series([fold_name(name) in given for name in ahead["class_name"]], dtype=pl.Boolean)
+    first = ahead.sort(named_since, "annotated_at", "photo_id", "class_name").unique("class_id", keep="first")
     return list(first.sort("class_id").select("class_id", "class_name").iter_rows())
 
 

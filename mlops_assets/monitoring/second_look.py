@@ -3,6 +3,8 @@
 import polars as pl
 
 from mlops_assets.boxes import BOX_COLUMNS
+from mlops_assets.labels.class_links import ClassLinks
+from mlops_assets.labels.relabelling import not_looked_for
 from mlops_assets.monitoring.schema import REVIEW_HISTORY
 from mlops_assets.monitoring.signals import SIGNALS, as_signals
 
@@ -19,14 +21,12 @@ def relabel(annotations: pl.DataFrame, classes: pl.DataFrame, homes: pl.DataFram
         classes: EQUIPMENT_CLASSES.
         homes: photo_id, enclosure_id of the labelled photos.
     """
-    active = classes.filter(pl.col("status") == "active").select("class_id", "class_name")
-    labelled = annotations.group_by("photo_id").agg(pl.max("class_map_version")).join(homes, on="photo_id")
-    boxes = annotations.join(active, on="class_id", how="semi").select("photo_id", "class_id").unique()
+    boxes = ClassLinks.of(classes).resolve(annotations).select("photo_id", "class_id").unique()
     shown = boxes.join(homes, on="photo_id").select("enclosure_id", "class_id").unique()
     missing = (
-        labelled.join(active, how="cross")
-        .filter(pl.col("class_map_version") <= pl.col("class_id"))
-        .join(boxes, on=["photo_id", "class_id"], how="anti")
+        not_looked_for(annotations, classes)
+        .join(homes, on="photo_id")
+        .join(classes.select("class_id", "class_name"), on="class_id")
         .join(shown.with_columns(here=pl.lit(True)), on=["enclosure_id", "class_id"], how="left")
         .with_columns(pl.col("here").fill_null(False))
         .sort("photo_id", "here", "class_id", descending=[False, True, False])

@@ -106,6 +106,16 @@ def decode_again(content: bytes, *, long_side: int) -> Image:
         return decode_upright(image, content, orientation=read_orientation(image), long_side=long_side)
 
 
+def orientation_of(content: bytes) -> int:
+    """How a picture is stored: its EXIF orientation, 1 to 8.
+
+    Raises:
+        QuarantineError: No picture that is taken.
+    """
+    with _opened(content) as image:
+        return read_orientation(image)
+
+
 def _facts(image: "PillowImage.Image", max_pixels: int, zone: ZoneInfo) -> PictureFacts:
     kind, extension = FORMATS[image.format or ""]
     width, height = image.size

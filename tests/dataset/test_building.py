@@ -11,8 +11,10 @@ from mlops_assets.dataset.building import (
     check_trainable,
     provisional_classes,
     select_photos,
+    with_photo_hashes,
 )
 from mlops_assets.dataset.schema import SPLIT_ASSIGNMENTS, TRAINING_DATASET
+from mlops_assets.dataset.shots import with_shots
 from mlops_assets.labels.schema import ANNOTATIONS, EQUIPMENT_CLASSES
 
 SPLITS = pl.DataFrame(
@@ -23,26 +25,29 @@ SPLITS = pl.DataFrame(
 
 
 def classes(*statuses):
-    rows = [(n, f"class {n}", [], status, None, 1, 1, None) for n, status in enumerate(statuses)]
-    return pl.DataFrame(rows, schema=EQUIPMENT_CLASSES, orient="row")
+    rows = [{"class_id": n, "class_name": f"class {n}", "status": status} for n, status in enumerate(statuses)]
+    return pl.DataFrame(rows, schema=EQUIPMENT_CLASSES)
 
 
-def labels(photos):
+def labels(photos, near=None):
     """Annotations and photos from {photo_id: (enclosure_id, class ids, class_map_version)}."""
     rows = [
-        (photo_id, c, None, *((None,) * 4 if c is None else (0.5, 0.5, 0.1, 0.1)), None, "s", None, version)
+        {"photo_id": photo_id, "class_id": c, "source": "s", "class_map_version": version}
+        | dict.fromkeys(("box_x", "box_y"), None if c is None else 0.5)
+        | dict.fromkeys(("box_w", "box_h"), None if c is None else 0.1)
         for photo_id, (_, class_ids, version) in photos.items()
         for c in class_ids or [None]
     ]
-    homes = [(photo_id, enclosure) for photo_id, (enclosure, *_) in photos.items()]
-    return (
-        pl.DataFrame(rows, schema=ANNOTATIONS, orient="row"),
-        pl.DataFrame(homes, schema={"photo_id": pl.String, "enclosure_id": pl.String}, orient="row"),
-    )
+    homes = [
+        {"photo_id": photo_id, "enclosure_id": enclosure, "near_duplicate_of": (near or {}).get(photo_id)}
+        for photo_id, (enclosure, *_) in photos.items()
+    ]
+    schema = {"photo_id": pl.String, "enclosure_id": pl.String, "near_duplicate_of": pl.String}
+    return pl.DataFrame(rows, schema=ANNOTATIONS), with_shots(pl.DataFrame(homes, schema=schema))
 
 
-def left_out(photos, *statuses):
-    selected = select_photos(*labels(photos), classes(*statuses), SPLITS)
+def left_out(photos, *statuses, near=None):
+    selected = select_photos(*labels(photos, near), classes(*statuses), SPLITS)
     return dict(selected.select("photo_id", "left_out").iter_rows())
 
 
@@ -93,6 +98,31 @@ def test_train_background_stays_within_a_tenth():
     reasons = left_out(photos, "active")
     assert [reasons[f"b{n}"] for n in range(5)] == [None, None, *[BACKGROUND_SURPLUS] * 3]
     assert {reasons[f"v{n}"] for n in range(5)} == {None}
+
+
+def test_a_shot_stands_in_one_split_only_and_test_keeps_it():
+    photos = {"t1": ("T1", [0], 1), "t2": ("T2", [0], 1), "v": ("V", [0], 1), "x": ("X", [0], 1), "o": ("T1", [0], 1)}
+    train, val = "the same shot stands in test", "the same shot stands in val"
+    assert left_out(photos, "active", near={"t1": "x", "v": "x"}) == {
+        "t1": train,
+        "v": train,
+        **dict.fromkeys(("t2", "x", "o")),
+    }
+    assert left_out(photos, "active", near={"t2": "v"}) == {"t2": val, **dict.fromkeys(("t1", "v", "x", "o"))}
+    # One that is not labelled, or was rejected, connects two that are.
+    assert left_out(photos, "active", near={"t1": "rejected", "x": "rejected"})["t1"] == train
+    assert set(left_out(photos, "active", near={"t1": "t2", "o": "t1"}).values()) == {None}
+    # A val photo that is left out for what it shows does not stand in val.
+    hidden = photos | {"v": ("V", [0, 1], 2)}
+    assert left_out(hidden, "active", "proposed", near={"t2": "v"})["t2"] is None
+
+
+def test_hashes_of_the_kept_bytes_are_filled_in_where_they_are_known():
+    dataset = build_dataset(*labels({"a": ("T1", [0, 0], 1), "b": ("V", [0], 1)}), classes("active"), SPLITS)
+    assert dataset["photo_sha256"].null_count() == 3
+    filled = with_photo_hashes(dataset, pl.DataFrame({"photo_id": ["a", "c"], "photo_sha256": ["ha", "hc"]}))
+    assert filled.schema == TRAINING_DATASET
+    assert filled.select("photo_id", "photo_sha256").rows() == [("a", "ha"), ("a", "ha"), ("b", None)]
 
 
 def test_an_enclosure_without_a_split_is_an_error():

@@ -125,9 +125,9 @@ def test_counts_and_pairs_come_from_annotations_and_photos():
         }
     )
     rows = [("p0", 0), ("p0", 0), ("p1", 0), ("p2", None), ("erased", 0)]
-    box = {0: (0.5, 0.5, 0.1, 0.1), None: (None,) * 4}
     annotations = pl.DataFrame(
-        [(photo, c, None, *box[c], None, "s", None, 1) for photo, c in rows], schema=ANNOTATIONS, orient="row"
+        [{"photo_id": photo, "class_id": c, "box_x": None if c is None else 0.5} for photo, c in rows],
+        schema=ANNOTATIONS,
     )
     assert enclosure_class_counts(annotations, photos).rows() == [("A", 0, 3), ("B", None, 0)]
     assert near_duplicate_enclosures(photos, photos).rows() == [("B", "A")]

@@ -7,8 +7,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlops_assets.class_keys import class_key
+from mlops_assets.dataset.canonical import digest_of
 from mlops_assets.dataset.schema import TRAINING_DATASET
-from mlops_assets.dataset.versions import active_class_map, class_key, data_yaml, fingerprint, manifest
+from mlops_assets.dataset.versions import active_class_map, data_yaml, fingerprint, manifest
 from mlops_assets.labels.schema import EQUIPMENT_CLASSES
 from resources.dataset_versions import DatasetVersions, VoidDatasetError
 from resources.tombstones import Tombstone, Tombstones
@@ -25,8 +27,9 @@ row = st.one_of(
         side,
         side,
         st.just(4),
+        st.sampled_from(["á", None]),
     ),
-    st.tuples(st.sampled_from("abc"), st.just("E"), st.just("val"), *[st.none()] * 5, st.just(4)),
+    st.tuples(st.sampled_from("abc"), st.just("E"), st.just("val"), *[st.none()] * 5, st.just(4), st.just("h")),
 )
 CLASS_MAP = {0: "battery", 7: "ventilátor"}
 
@@ -56,8 +59,35 @@ def test_the_fingerprint_changes_with_rows_class_map_and_code(rows, more):
     assert len(known) == 4
 
 
-def test_the_fingerprint_is_the_same_everywhere():
-    rows = [("a", "E", "train", 0, 0.1, 0.2, 0.3, 0.1 + 0.2, 1)]
+def test_the_fingerprint_is_the_same_everywhere_and_next_year():
+    """Where this fails, every version that was ever made can no longer be opened: raise FORMAT and read both."""
+    rows = [
+        ("á" * 3, "E", "train", 0, 0.1, 0.2, 0.3, 0.1 + 0.2, 1, "h"),
+        ("a", "E", "val", None, None, None, None, None, 1, None),
+    ]
+    name = fingerprint(table(rows), {0: "ventilátor"}, "code")
+    assert name == "9e3047fb2290950df67c97673b4b7dba58a1195c5b516053b2b6ec48bffd8104"
+    many = table([(f"p{n:05d}", "E", "train", n % 7, n / 70_000, 0.5, 0.1, 0.1, 1, "h") for n in range(70_000)])
+    assert digest_of(many).hex() == "0dfb54236e27c036093bda69295ed53956061b41074f6feb6bee627132c1fbab"
+    assert (
+        digest_of(many.sample(fraction=1, shuffle=True, seed=3)).hex()
+        == "0dfb54236e27c036093bda69295ed53956061b41074f6feb6bee627132c1fbab"
+    )
+
+
+def test_what_cannot_be_written_down_is_refused_and_equal_numbers_are_equal():
+    zero, minus = (digest_of(pl.DataFrame({"x": [value]})) for value in (0.0, -0.0))
+    assert zero == minus
+    assert digest_of(pl.DataFrame({"x": ["ab", "c"]})) != digest_of(pl.DataFrame({"x": ["a", "bc"]}))
+    assert digest_of(pl.DataFrame({"x": [None, ""]})) != digest_of(pl.DataFrame({"x": ["", ""]}))
+    with pytest.raises(ValueError, match="Column x holds NaN"):
+        digest_of(pl.DataFrame({"x": [float("nan")]}))
+    with pytest.raises(TypeError, match="Column x is List"):
+        digest_of(pl.DataFrame({"x": [[1]]}))
+
+
+def test_the_fingerprint_does_not_depend_on_memory_layout():
+    rows = [("a", "E", "train", 0, 0.1, 0.2, 0.3, 0.1 + 0.2, 1, "h")]
     assert fingerprint(table(rows), {0: "x"}, "1") == fingerprint(table(rows).rechunk(), {0: "x"}, "1")
     assert len(fingerprint(table(rows), {0: "x"}, "1")) == 64
 
@@ -72,9 +102,9 @@ def test_data_yaml_has_stable_names_and_an_absolute_path(tmp_path):
 
 
 def test_only_active_classes_are_in_the_class_map():
-    rows = [(3, "b", [], "active", None, 1, 1, None), (1, "a", [], "active", None, 1, 1, None)]
-    rows += [(2, "c", [], "proposed", None, 1, 1, None)]
-    assert list(active_class_map(pl.DataFrame(rows, schema=EQUIPMENT_CLASSES, orient="row")).items()) == [
+    known = ((3, "b", "active"), (1, "a", "active"), (2, "c", "proposed"))
+    rows = [{"class_id": class_id, "class_name": name, "status": status} for class_id, name, status in known]
+    assert list(active_class_map(pl.DataFrame(rows, schema=EQUIPMENT_CLASSES)).items()) == [
         (1, "a"),
         (3, "b"),
     ]
@@ -82,10 +112,10 @@ def test_only_active_classes_are_in_the_class_map():
 
 def test_the_manifest_tells_what_was_trained_on():
     rows = [
-        ("a", "E1", "train", 0, 0.5, 0.5, 0.1, 0.1, 1),
-        ("a", "E1", "train", 7, 0.5, 0.5, 0.1, 0.1, 1),
-        ("b", "E2", "train", None, None, None, None, None, 1),
-        ("c", "E3", "test", 0, 0.5, 0.5, 0.1, 0.1, 1),
+        ("a", "E1", "train", 0, 0.5, 0.5, 0.1, 0.1, 1, "h"),
+        ("a", "E1", "train", 7, 0.5, 0.5, 0.1, 0.1, 1, "h"),
+        ("b", "E2", "train", None, None, None, None, None, 1, "h"),
+        ("c", "E3", "test", 0, 0.5, 0.5, 0.1, 0.1, 1, "h"),
     ]
     told = json.loads(json.dumps(manifest(table(rows), CLASS_MAP, "1")))
     assert told["fingerprint"] == fingerprint(table(rows), CLASS_MAP, "1")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from mlops_assets.boxes import BOX_COLUMNS
 from mlops_assets.dataset.schema import TRAINING_DATASET
 from mlops_assets.detector.predictor import PREDICTIONS
 
@@ -21,10 +22,17 @@ Prediction = tuple[str, int | None, float | None, Box | None]
 def truth(labels: Sequence[Label], *, split: str = "test", class_map_version: int = 10) -> pl.DataFrame:
     """Labels as (photo, class, box); the enclosure is the photo's name up to the dash."""
     rows = [
-        (photo, photo.split("-")[0], split, class_id, *(box or (None,) * 4), class_map_version)
+        {
+            "photo_id": photo,
+            "enclosure_id": photo.split("-")[0],
+            "split": split,
+            "class_id": class_id,
+            **dict(zip(BOX_COLUMNS, box or (None,) * 4, strict=True)),
+            "class_map_version": class_map_version,
+        }
         for photo, class_id, box in labels
     ]
-    return pl.DataFrame(rows, schema=TRAINING_DATASET, orient="row")
+    return pl.DataFrame(rows, schema=TRAINING_DATASET)
 
 
 def predicted(rows: Sequence[Prediction]) -> pl.DataFrame:

@@ -23,6 +23,7 @@ from mlops_assets.detector.schema import CHAMPION_DETECTOR
 from mlops_assets.detector.snapshot import SPLIT_PREDICTIONS
 from mlops_assets.erasure.places import Places
 from mlops_assets.use_case import registered_model
+from resources.dataset_versions import DatasetVersions
 from resources.event_log import redact
 from resources.locations import location
 from resources.mlflow_client import ensure_experiment, open_client
@@ -129,7 +130,7 @@ def make(home: Path, instance: dg.DagsterInstance) -> Small:
 def pretend_training(path: WholePath) -> None:
     """What a training, its evaluation and its promotion leave, and what the champion then finds."""
     registry = registry_of(path)
-    (fingerprint,) = [folder.name for folder in (Path(path.places.store) / "datasets").iterdir()]
+    (fingerprint,) = DatasetVersions(root=path.places.store).fingerprints()
     client = open_client(registry.tracking_uri)
     artifacts = path.settings.fill(path.settings.mlflow_artifacts)
     experiment = ensure_experiment(client, path.use_case.name, registry.tracking_uri, artifacts)

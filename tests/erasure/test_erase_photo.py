@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,14 @@ from path_support import CATALOGUE
 from small_catalogue import DAYS, WHO, Small, land, make, registry_of, sha256, succeed
 from upload_samples import picture
 
+from mlops_assets.dataset.making import todays_version
+from mlops_assets.dataset.restoring import kept_photos, open_version
 from mlops_assets.erasure.catalogue import TABLES
 from mlops_assets.photos.intake import conservation
 from resources.catalog_database import CatalogDatabase
+from resources.dataset_photos import DamagedDatasetError
 from resources.dataset_versions import DatasetVersions, VoidDatasetError
+from resources.tables import Tables
 
 PHOTO_NAMES = (f"{DAYS[0]}/CAB-0/a.jpg", f"{DAYS[0]}/CAB-1/again.jpg", f"{DAYS[1]}/CAB-0/later.jpg")
 
@@ -77,9 +82,11 @@ def erased(before: Small) -> Small:
     for part in (
         "landing/",
         "originals/",
-        "photos/",
+        "store/photos/",
         "annotations",
         "rows.parquet",
+        "datasets/photos/",
+        "tables/dataset_photos",
         "detections/",
         "pages/",
         "catalog.db",
@@ -99,12 +106,12 @@ def erased(before: Small) -> Small:
 def test_nothing_is_left_but_tombstone_ledger_void_mark_and_report(erased: Small) -> None:
     home, photo_id = Path(erased.path.settings.home), erased.photo_id
     left = files_with(home, photo_id.encode(), erased.content, *(name.encode() for name in PHOTO_NAMES))
-    (version,) = (erased.store / "datasets").iterdir()
+    (version,) = DatasetVersions(root=str(erased.store)).fingerprints()
     assert left == {
         f"small/store/tombstones/{photo_id[:2]}/{photo_id}.json",
         f"small/store/erasures/{photo_id}.json",
         *(f"small/store/tables/raw_photos/{day}.parquet" for day in DAYS),
-        f"small/store/datasets/{version.name}/void.json",
+        f"small/store/datasets/{version}/void.json",
     }
     assert files_with(home, WHO["technician"].encode(), WHO["note"].encode()) == set()
 
@@ -133,7 +140,7 @@ def test_the_report_counts_names_models_and_leaves_people_out(erased: Small) -> 
     assert report["removed"]["rows of annotations"] == 1
     assert report["removed"]["rows of new"] > 0  # a table that nobody told it of
     assert report["removed"]["MLflow pictures"] == 2
-    assert report["removed"]["files of store and landing zone"] == 6
+    assert report["removed"]["files of store and landing zone"] == 7
     assert {model["version"]: (model["aliases"], model["because"]) for model in report["models"]} == {
         "1": (["champion"], "trained on it"),
         "2": ([], "started from version 1"),
@@ -143,12 +150,23 @@ def test_the_report_counts_names_models_and_leaves_people_out(erased: Small) -> 
 
 
 def test_the_dataset_version_is_void_and_says_which_tombstone(erased: Small) -> None:
-    (version,) = (erased.store / "datasets").iterdir()
     datasets = DatasetVersions(root=str(erased.store))
-    with pytest.raises(VoidDatasetError, match=rf"is void.*{erased.photo_id}\.json"):
-        datasets.restore(version.name)
-    assert datasets.rows(version.name).height > 0
-    assert list(datasets.holding(erased.photo_id)) == [version.name]
+    (version,) = datasets.fingerprints()
+    for restore in (datasets.restore, partial(open_version, datasets)):
+        with pytest.raises(VoidDatasetError, match=rf"is void.*{erased.photo_id}\.json"):
+            restore(version)
+    assert datasets.rows(version).height > 0
+    assert list(datasets.holding(erased.photo_id)) == [version]
+    dataset = erased.path.table("training_dataset")
+    with pytest.raises(DamagedDatasetError, match="materialise training_dataset"):
+        todays_version(dataset, datasets, Tables(root=str(erased.store)))
+
+
+def test_the_bytes_that_versions_kept_of_other_photos_are_still_there(erased: Small) -> None:
+    dataset = erased.path.table("training_dataset")
+    assert dataset.height > 0
+    read = kept_photos(dataset, DatasetVersions(root=str(erased.store)).photos())
+    assert all(sha256(read(photo_id)) == read.sha256[photo_id] for photo_id in dataset["photo_id"])
 
 
 def test_the_catalogue_rests_on_the_next_best_photo(erased: Small) -> None:

@@ -184,6 +184,7 @@ def test_cut_off_before_any_single_write_or_deletion_and_run_again_nothing_is_le
         write_ledger(here)
         rows = pl.DataFrame({"photo_id": [photo_id, "f" * 64], "split": ["train", "val"]})
         here.datasets.put("f1", rows, {"manifest.json": "{}"})
+        here.datasets.photos().keep(photo_id, here.photos)
         write_parquet(rows, location(here.photos.root) / "tables" / "annotations.parquet")
         left = number
 
@@ -201,7 +202,8 @@ def test_cut_off_before_any_single_write_or_deletion_and_run_again_nothing_is_le
             for module in ("resources.tables", "resources.dataset_versions", "resources.tombstones"):
                 patch.setattr(f"{module}.write_atomically", counted(write_atomically))
             patch.setattr("mlops_assets.erasure.report.write_atomically", counted(write_atomically))
-            patch.setattr("resources.photo_files.delete", counted(delete))
+            for module in ("resources.photo_files", "resources.dataset_photos"):
+                patch.setattr(f"{module}.delete", counted(delete))
             try:
                 erase(here, Request(photo_id, "ticket"))
                 break
@@ -302,6 +304,8 @@ def test_an_object_store_keeps_no_version_of_the_photo(bucket: tuple[str, Any], 
     client.put_object(Bucket=name, Key=f"landing/{DAY}/CAB-1/other.jpg", Body=picture(2))
     ledger = write_ledger(here)
     assert conservation(ledger)["accepted"] == 2
+    here.datasets.photos().keep(sha256(content), here.photos)
+    assert len(here.datasets.photos().of(sha256(content))) == 1
     record, _ = erase(here, Request(sha256(content), "ticket"))
     versions = client.list_object_versions(Bucket=name)
     kept = [v["Key"] for part in ("Versions", "DeleteMarkers") for v in versions.get(part, [])]
@@ -317,7 +321,9 @@ def test_an_object_store_keeps_no_version_of_the_photo(bucket: tuple[str, Any], 
     current = client.get_object(Bucket=name, Key=f"store/tables/raw_photos/{DAY}.parquet")["Body"].read()
     assert "Kovacs" not in str(pl.read_parquet(current).to_dicts())
     assert f"landing/{DAY}/CAB-1/other.jpg" in kept
-    assert not any(sha256(content) in key and key.startswith(("store/originals", "store/photos")) for key in kept)
+    assert not any(
+        sha256(content) in key and key.startswith(("store/originals", "store/photos", "store/datasets")) for key in kept
+    )
     assert not any(key.startswith(f"landing/{DAY}/CAB-1/a.jpg") or key.endswith("again.jpg") for key in kept)
     assert record["to_do"] == []
     again = write_ledger(here)

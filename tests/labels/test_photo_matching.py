@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from mlops_assets.labels.matching import MATCHES, hashed_names, is_sideways, match_photos
+from mlops_assets.labels.matching import MATCHES, hashed_names, match_photos
 
 ID = "ab" * 32
 PHOTOS = pl.DataFrame(
@@ -11,6 +11,7 @@ PHOTOS = pl.DataFrame(
         ("p3", "E2", "/landing/2026-10-05/E2/b.b.png"),
         ("p4", "E3", "s3://bucket/landing/2026-10-05/E3/c.jpg"),
         ("p5", "E3", "s3://bucket/landing/2026-10-06/E3/c.jpg"),
+        ("p6", "E4", "/landing/2026-10-06/E4/szekr\u00e9ny ajt\u00f3.jpg"),
         ("p3", "E2", "/landing/2026-10-06/E9/copy.png"),
     ],
     schema=["photo_id", "enclosure_id", "landing_uri"],
@@ -30,6 +31,8 @@ PHOTOS = pl.DataFrame(
         ("labels/E2/b.b.*", "p3"),
         ("copy.png", "p3"),
         ("2026-10-06/E3/c.jpg", "p5"),
+        ("E4/szekr\u00e9ny ajt\u00f3.jpg", "p6"),
+        ("set/szekre\u0301ny ajto\u0301.*", "p6"),
     ],
 )
 def test_a_reference_finds_its_photo(reference, photo_id):
@@ -57,23 +60,6 @@ def test_a_reference_without_one_photo_has_a_reason_and_a_remedy(reference, reas
 def test_no_references_and_no_photos_are_fine():
     assert match_photos([], PHOTOS).schema == MATCHES
     assert match_photos(["a.jpg"], PHOTOS.clear())["photo_id"].to_list() == [None]
-
-
-@pytest.mark.parametrize(
-    ("label", "photo", "sideways"),
-    [
-        ((960, 1280), (1280, 960), True),
-        ((1280, 960), (1280, 960), False),
-        ((320, 240), (1280, 960), False),
-        ((240, 320), (1280, 960), True),
-        ((640, 640), (1280, 960), False),
-        ((500, 500), (900, 900), False),
-        (None, (1280, 960), False),
-        ((960, 1280), None, False),
-    ],
-)
-def test_sideways_labels_are_told_by_their_size(label, photo, sideways):
-    assert is_sideways(label, photo) is sideways
 
 
 def test_names_of_an_erased_photo_match_as_if_it_were_still_there():

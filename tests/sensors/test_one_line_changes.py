@@ -48,12 +48,12 @@ CHANGES = {
         "photos/capture_time.py", "_PLAUSIBLE_YEARS = ", "_PLAUSIBLE_YEARS = 0 or ", {"raw_photos"}, []
     ),
     "labels": Change(
-        "labels/vocabulary.py",
+        "labels/class_names.py",
         r'_SEPARATORS = re.compile(r"[\s_\-]+")',
         r'_SEPARATORS = re.compile(r"[\s_\-.]+")',
         {"annotations", "equipment_classes"},
         [("import_labels", LABELS)],
-        follows=frozenset({"equipment_catalog", "catalog_pages"}),
+        follows=frozenset(CATALOGUE),
     ),
     "dataset": Change(
         "dataset/building.py", "MAX_BACKGROUND_SHARE = 0.10", "MAX_BACKGROUND_SHARE = 0.20", {"training_dataset"}, []

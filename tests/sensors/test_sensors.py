@@ -72,9 +72,7 @@ def write_classes(settings: Settings, **boxes: int) -> None:
         {"class_id": i, "class_name": name, "aliases": [], "status": "active", "boxes": count, "enclosures": 5}
         for i, (name, count) in enumerate(boxes.items())
     ]
-    frame = pl.DataFrame(rows, schema_overrides=EQUIPMENT_CLASSES).with_columns(
-        merged_into=pl.lit(None, pl.Int32), first_labelled=pl.lit(None, pl.Datetime("us", "UTC"))
-    )
+    frame = pl.DataFrame(rows, schema=EQUIPMENT_CLASSES)
     Tables(root=settings.places("case").store).write("equipment_classes", frame, EQUIPMENT_CLASSES)
 
 
