@@ -19,6 +19,7 @@ from benchmarks import (
     sensors,
     start,
     training,
+    unknown_equipment,
 )
 
 SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
@@ -35,6 +36,7 @@ SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "class_names": class_names.run,
     "labels": labels.run,
     "label_errors": label_errors.run,
+    "unknown_equipment": unknown_equipment.run,
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 from path_support import CATALOGUE, WholePath, checks_run, failed_checks, prepare, why
 
 from demo.render.run import render_demo
+from mlops_assets.catalog.schema import UNKNOWN_EQUIPMENT
 from mlops_assets.labels.class_decisions import labels_digest
 from mlops_assets.labels.drop_state import drop_digest
 from mlops_assets.photos.intake import conservation
@@ -138,6 +139,12 @@ def test_detections_and_catalogue_are_of_the_champion(path: WholePath, days: lis
     usable = pl.concat([path.table("clean_photos", day) for day in days]).filter(pl.col("verdict") == "usable")
     assert set(found["photo_id"]) == set(usable["photo_id"])
     assert set(found["model_version"]) == {champion}
+    unknown = pl.concat(
+        [Tables(root=path.places.store).read("unknown_equipment", UNKNOWN_EQUIPMENT, day) for day in days]
+    )
+    assert sorted(unknown["photo_id"]) == sorted(usable["photo_id"])
+    assert set(unknown["model_version"]) == {champion}
+    assert unknown["score"].null_count() == 0
     catalog = path.table("equipment_catalog")
     assert catalog.height > 0
     database = CatalogDatabase(url=path.places.catalog_database, use_case="small").read("equipment_catalog")

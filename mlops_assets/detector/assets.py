@@ -248,6 +248,7 @@ def champion_detector(
         "champion_class_map": serving.tags["class_map"] if serving else None,
         "champion_thresholds": serving.tags["thresholds"] if serving else None,
         "champion_export": serving.files[files.ONNX] if serving else None,
+        "champion_references": serving.files.get(files.REFERENCES) if serving else None,
         "decided_at": dt.datetime.now(dt.UTC),
         "class_boxes": detector_weights.item(0, "class_boxes"),
         "run_id": context.run_id,

@@ -43,6 +43,7 @@ CHAMPION_DETECTOR = pl.Schema(
         "champion_class_map": pl.String(),
         "champion_thresholds": pl.String(),
         "champion_export": pl.String(),
+        "champion_references": pl.String(),
         "decided_at": pl.Datetime("us", "UTC"),
         "class_boxes": pl.String(),
         "run_id": pl.String(),
@@ -51,5 +52,6 @@ CHAMPION_DETECTOR = pl.Schema(
 """One row a decision, append only; the champion's columns say what serves after it (null: nothing yet).
 
 class_boxes is the candidate's, as in DETECTOR_WEIGHTS, and run_id Dagster's run that decided.
-champion_class_map and champion_thresholds are JSON by class_id; champion_export is the SHA-256 of the ONNX file.
+champion_class_map and champion_thresholds are JSON by class_id; champion_export and champion_references are the SHA-256
+of the ONNX file and of what known equipment looks like to it (null: a version of before there were any).
 """

@@ -101,6 +101,7 @@ def write_champion(settings: Settings, class_map: str, class_boxes: str | None =
         "champion_thresholds": "{}",
         "champion_export": "",
         "class_boxes": class_boxes,
+        "champion_references": None,
     }
     frame = pl.DataFrame([row], schema=CHAMPION_DETECTOR)
     Tables(root=settings.places("case").store).write("champion_detector", frame, CHAMPION_DETECTOR)
