@@ -16,9 +16,12 @@ export MLFLOW_DISABLE_TELEMETRY := true
 # Where the environment forbids bytecode, as in many containers, every process would compile torch and Dagster anew.
 export PYTHONDONTWRITEBYTECODE :=
 MLFLOW_PORT ?= 5000
+LABEL_STUDIO_PORT ?= 8080
+# Where `make label-studio` says how the project reaches it.
+LABEL_STUDIO_SETTINGS := "$(MLOPS_HOME)/label-studio/settings.sh"
 export MLOPS_MLFLOW_UI ?= http://127.0.0.1:$(MLFLOW_PORT)
 
-.PHONY: help setup home demo production-rehearsal fault-table ui mlflow base-weights test test-production test-slow test-gpu check check-tools tool-locks format validate lock image-locks image-env bench clean
+.PHONY: help setup home demo production-rehearsal fault-table ui mlflow label-studio base-weights test test-production test-label-studio test-slow test-gpu check check-tools tool-locks format validate lock image-locks image-env bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -57,10 +60,14 @@ fault-table: setup ## what goes wrong on a cluster, tried on production's deploy
 	$(BIN)/python -m rehearsal.faults $(FAULTS)
 
 ui: home ## Dagster's web page with the daemon, on http://127.0.0.1:3000
-	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $${PORT:-3000}
+	if [ -f $(LABEL_STUDIO_SETTINGS) ]; then . $(LABEL_STUDIO_SETTINGS); fi; \
+	  $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $${PORT:-3000}
 
 mlflow: home ## MLflow's web page with every training, on http://127.0.0.1:5000, where the links of assets lead
 	$(BIN)/mlflow server --backend-store-uri sqlite:///$(MLOPS_HOME)/mlflow.db --artifacts-destination $(MLOPS_HOME)/mlflow-artifacts --host 127.0.0.1 --port $(MLFLOW_PORT)
+
+label-studio: setup .tools/label-studio/.ready ## Label Studio on http://127.0.0.1:8080, where annotators label; `make ui`, started after it, knows it
+	$(BIN)/python -m scripts.label_studio --home "$(MLOPS_HOME)" --port $(LABEL_STUDIO_PORT)
 
 base-weights: setup ## make the bundled base weights anew: about an hour on 2 cores, minutes on a GPU (BASE="--device 0")
 	$(BIN)/python -m pretraining $(BASE)
@@ -69,7 +76,10 @@ test: setup check-tools ## the default test suite
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not production and not gpu" $(addprefix --ignore=,$(CHECKED))
 
 test-production: setup ## tests of the images' environments and of production's deployment on the stand-in cluster
-	$(BIN)/python -m pytest -m "production and not slow and not gpu"
+	$(BIN)/python -m pytest -m "production and not slow and not gpu" --ignore=$(LABEL_STUDIO_TESTS)
+
+test-label-studio: setup .tools/label-studio/.ready ## the tests that start the real Label Studio server: two minutes
+	$(BIN)/python -m pytest $(LABEL_STUDIO_TESTS)
 
 test-slow: setup ## tests that take minutes
 	$(BIN)/python -m pytest -m "slow and not gpu" -o faulthandler_timeout=0
@@ -79,6 +89,8 @@ test-gpu: setup ## tests that need a CUDA device
 
 check: setup check-tools ## format, lint, types, security, or one of them: make check ONLY=secrets
 	$(BIN)/python -m scripts.checks $(ONLY)
+
+LABEL_STUDIO_TESTS := tests/labelling/test_label_studio_server.py
 
 # Tests that `make check` runs: rendered manifests against schemas and policies.
 CHECKED := tests/k8s/test_manifests.py tests/k8s/test_policies.py
@@ -111,13 +123,14 @@ lock: $(UV) ## pins the requirements anew
 
 IMAGE_LOCK := --python-version 3.11 --python-platform x86_64-manylinux_2_36 --only-binary :all: --no-emit-index-url --no-header --no-annotate --generate-hashes -c requirements.lock
 image-locks: $(UV) ## pins what the container images install, to the versions of requirements.lock
-	$(UV) pip compile -q pyproject.toml --extra k8s --extra server --extra serve $(IMAGE_LOCK) -o k8s/images/requirements-cpu.lock
+	$(UV) pip compile -q pyproject.toml --extra k8s --extra server --extra serve --extra labelling $(IMAGE_LOCK) -o k8s/images/requirements-cpu.lock
 	$(UV) pip compile -q pyproject.toml --extra k8s --extra train $(IMAGE_LOCK) -o k8s/images/requirements-gpu.lock
 	echo uv | $(UV) pip compile -q - $(IMAGE_LOCK) -o k8s/images/requirements-uv.lock
 
-tool-locks: $(UV) ## pins the tools of `make check` and `make bench` anew
-	for set in check policy; do \
-	  $(UV) pip compile -q requirements-$$set.in --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate --generate-hashes --upgrade -o requirements-$$set.lock; \
+# Without the overrides of pyproject.toml, which are for the project's own packages.
+tool-locks: $(UV) ## pins the tools of `make check` and `make bench`, and the Label Studio server, anew
+	for set in check policy label-studio; do \
+	  $(UV) --no-config pip compile -q requirements-$$set.in --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate --generate-hashes --upgrade -o requirements-$$set.lock; \
 	done
 	$(UV) pip compile -q requirements-bench.in --no-deps --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate --generate-hashes --upgrade -o requirements-bench.lock
 

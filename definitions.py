@@ -5,6 +5,7 @@ names this module; of the project only tests and benchmarks import it.
 """
 
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 
 import dagster as dg
 
@@ -20,6 +21,7 @@ from mlops_assets.detector import assets as detector_assets
 from mlops_assets.erasure.job import ERASURE_OPS, build_erasure_job
 from mlops_assets.erasure.rows import without
 from mlops_assets.jobs import INGEST_DAY, RETRAIN_DETECTOR, build_jobs
+from mlops_assets.labelling import assets as labelling_assets
 from mlops_assets.labels import assets as labels_assets
 from mlops_assets.labels import checks as labels_checks
 from mlops_assets.monitoring import assets as monitoring_assets
@@ -36,6 +38,7 @@ from resources.catalog_database import CatalogDatabase
 from resources.class_decisions import ClassDecisionRecords
 from resources.dataset_versions import DatasetVersions
 from resources.label_drop import LabelDrop
+from resources.label_studio import LabelStudio
 from resources.machine import Machine
 from resources.mlflow import MlflowTracking
 from resources.model_registry import ModelRegistry
@@ -44,6 +47,7 @@ from resources.photo_store import PhotoStore
 from resources.settings import Settings, load_settings
 from resources.tables import Tables, parquet_tables
 from sensors.component_changed import component_changed
+from sensors.label_studio import label_studio
 from sensors.late_photos import LOOKS_APART, late_photos
 from sensors.new_equipment_classes import new_equipment_classes
 from sensors.new_labels import new_labels
@@ -83,9 +87,10 @@ def build_defs(
         use_case: What is looked for; its name becomes the prefix of every asset key.
         resource_overrides: Resources by key that take the place of the deployment's own, for tests.
     """
-    assets = _assets(use_case)
+    with_label_studio = bool(settings.label_studio_url)
+    assets = _assets(use_case, [*STAGES, labelling_assets] if with_label_studio else STAGES)
     checks = build_checks(CHECKS, use_case, SCHEMAS)
-    jobs = build_jobs(use_case, _job_executors(settings))
+    jobs = build_jobs(use_case, _job_executors(settings), label_studio=with_label_studio)
     tracking_uri = settings.fill(settings.mlflow_tracking_uri)
     return dg.Definitions(
         assets=assets,
@@ -97,6 +102,7 @@ def build_defs(
             new_labels(use_case, settings.sensor_interval),
             new_equipment_classes(use_case, settings.sensor_interval),
             component_changed(use_case, jobs, settings.sensor_interval),
+            *([label_studio(use_case, LOOKS_APART * settings.sensor_interval)] if with_label_studio else []),
             *run_end_sensors(use_case.name, tracking_uri, settings.sensor_interval),
             automation_sensor(use_case, settings.sensor_interval, as_backfills=settings.profile == "k8s"),
             review_sensor(use_case, settings.sensor_interval),
@@ -118,6 +124,14 @@ def build_resources(settings: Settings, use_case: UseCase) -> dict[str, object]:
         "dataset_versions": DatasetVersions(root=places.store),
         "class_decisions": ClassDecisionRecords(root=places.store),
         "label_drop": LabelDrop(address=places.labels),
+        "label_studio": LabelStudio(
+            url=settings.label_studio_url,
+            token=settings.label_studio_token.get_secret_value(),
+            title=use_case.name,
+            photos=f"{places.store}/photos",
+            document_root=settings.fill(settings.label_studio_document_root, use_case.name),
+            s3_endpoint=settings.label_studio_s3_endpoint,
+        ),
         "pages_folder": OutputFolder(folder=places.pages),
         "catalog_database": CatalogDatabase(url=places.catalog_database, use_case=use_case.name),
         "mlflow": MlflowTracking(
@@ -145,9 +159,9 @@ def build_resources(settings: Settings, use_case: UseCase) -> dict[str, object]:
     }
 
 
-def _assets(use_case: UseCase) -> list[dg.AssetsDefinition]:
+def _assets(use_case: UseCase, stages: Sequence[ModuleType]) -> list[dg.AssetsDefinition]:
     """The assets under the use case's prefix, each with its code version, owner and automation condition."""
-    loaded = dg.load_assets_from_modules(STAGES, key_prefix=use_case.name)
+    loaded = dg.load_assets_from_modules(stages, key_prefix=use_case.name)
     return [_adapted(asset, use_case) for asset in loaded if isinstance(asset, dg.AssetsDefinition)]
 
 

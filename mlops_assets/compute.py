@@ -66,6 +66,14 @@ RETRY = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL, 
 """Of every step: its pod may be evicted or preempted, a store or server be away for a moment."""
 
 
+def with_secret(profile: Tags, secret: str) -> Tags:
+    """A profile whose pods, and no others, are given a Kubernetes Secret as environment, where there is one."""
+    config = profile[K8S_TAG]
+    reference = {"secret_ref": {"name": secret, "optional": True}}
+    container = {**config["container_config"], "env_from": [reference]}
+    return {**profile, K8S_TAG: {**config, "container_config": container}}
+
+
 def image_of(profile: str) -> Literal["cpu", "gpu"]:
     """The image of a profile."""
     return "gpu" if profile.startswith("gpu") else "cpu"

@@ -16,6 +16,7 @@ INGEST_DAY = "ingest_day"
 IMPORT_LABELS = "import_labels"
 RETRAIN_DETECTOR = "retrain_detector"
 REBUILD_CATALOG = "rebuild_catalog"
+SYNC_LABEL_STUDIO = "sync_label_studio"
 ERASE_PHOTO = "erase_photo"
 
 USE_CASE_TAG = "mlops/use_case"
@@ -47,10 +48,16 @@ _DESCRIPTIONS = {
     IMPORT_LABELS: "The label drop: annotations and the vocabulary of classes.",
     RETRAIN_DETECTOR: "From the labels to a trained, evaluated and, if it is no worse, promoted detector.",
     REBUILD_CATALOG: "The catalogue from the detections that there are: inventory, changes, pages.",
+    SYNC_LABEL_STUDIO: "Submitted annotations into the label drop; the review queue as tasks with suggested boxes.",
 }
 
+WITH_LABEL_STUDIO = {SYNC_LABEL_STUDIO: ("label_studio_tasks",)}
+"""What is there only in a deployment that has a Label Studio server."""
 
-def build_jobs(use_case: UseCase, executors: Mapping[str, dg.ExecutorDefinition]) -> dict[str, "AssetJob"]:
+
+def build_jobs(
+    use_case: UseCase, executors: Mapping[str, dg.ExecutorDefinition], *, label_studio: bool = False
+) -> dict[str, "AssetJob"]:
     """The jobs of one use case by name, each with its own executor or else the deployment's."""
     return {
         name: dg.define_asset_job(
@@ -61,7 +68,7 @@ def build_jobs(use_case: UseCase, executors: Mapping[str, dg.ExecutorDefinition]
             # As tags of the job, which a backfill's runs take over; run_tags they do not (dagster 1.13).
             tags=_tags(use_case.name, name),
         )
-        for name, steps in STEPS.items()
+        for name, steps in {**STEPS, **(WITH_LABEL_STUDIO if label_studio else {})}.items()
     }
 
 

@@ -3,6 +3,7 @@
 from mlops_assets.catalog import schema as catalog
 from mlops_assets.dataset import schema as dataset
 from mlops_assets.detector import schema as detector
+from mlops_assets.labelling import schema as labelling
 from mlops_assets.labels import schema as labels
 from mlops_assets.monitoring import schema as monitoring
 from mlops_assets.photos import schema as photos
@@ -22,4 +23,5 @@ SCHEMAS = {
     "equipment_catalog": catalog.EQUIPMENT_CATALOG,
     "equipment_changes": catalog.EQUIPMENT_CHANGES,
     "review_queue": monitoring.REVIEW_QUEUE,
+    "label_studio_tasks": labelling.LABEL_STUDIO_TASKS,
 }

@@ -150,6 +150,14 @@ class LabelRules(_Section):
     )
 
 
+class LabellingRules(_Section):
+    """Tasks in Label Studio, where a deployment has one."""
+
+    keep_days: float = Field(
+        3, ge=0, description="days that a task nobody has begun stays once the review queue does not name it any more"
+    )
+
+
 class SplitRules(_Section):
     """Shares of enclosures; the rest is for training."""
 
@@ -253,6 +261,7 @@ class UseCase(_Section):
     quality: QualityRules = QualityRules()
     new_class: NewClassRules = NewClassRules()
     labels: LabelRules = LabelRules()
+    labelling: LabellingRules = LabellingRules()
     split: SplitRules = SplitRules()
     training: TrainingRules = TrainingRules()
     promotion: PromotionRules = PromotionRules()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -59,6 +59,16 @@ class Settings(BaseSettings):
     base_weights_uri: str = Field("", description="where to fetch the first weights; needs MLOPS_BASE_WEIGHTS_SHA256")
     base_weights_sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$", description="SHA-256 of those weights, hex")
     epochs: int | None = Field(None, ge=1, description="epochs of every training; empty: as the use case says")
+    label_studio_url: str = Field(
+        "", pattern=r"^(https?://[^/].*)?$", description="http(s):// address of a Label Studio server, empty: none"
+    )
+    label_studio_token: SecretStr = Field(SecretStr(""), description="token of a Label Studio user, a secret")
+    label_studio_document_root: str = Field(
+        "{home}", description="Label Studio's LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT, a folder that holds the store"
+    )
+    label_studio_s3_endpoint: str = Field(
+        "", description="address of the object store for browsers of annotators, empty: AWS"
+    )
     alert_webhook: str = Field("", description="an http(s):// address that receives alerts as JSON, empty: none")
     cpu_image: str = Field("enclosure-catalog-cpu:latest", description="container image without torch")
     gpu_image: str = Field("enclosure-catalog-gpu:latest", description="container image with torch")

@@ -21,8 +21,9 @@ from resources.settings import PROJECT
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
-RUN_BY_CI = {"check", "test", "test-production"}
+RUN_BY_CI = {"check", "test", "test-production", "test-label-studio"}
 RUN_NIGHTLY = {"production-rehearsal", "fault-table"}
+STARTED_BY_TESTS = {"label-studio"}
 RUN_HERE = {"demo", "ui", "mlflow", "validate", "help"}
 
 
@@ -52,16 +53,23 @@ def test_every_command_of_the_readme_is_run_by_ci_or_here() -> None:
     commands = [line.split("#")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
     assert commands
     assert all(command.startswith("make ") for command in commands), commands
-    assert {command.split()[1] for command in commands} == RUN_BY_CI | RUN_NIGHTLY | RUN_HERE
+    assert {command.split()[1] for command in commands} == RUN_BY_CI | RUN_NIGHTLY | STARTED_BY_TESTS | RUN_HERE
     script = (PROJECT / ".ci" / "run").read_text()
     assert all(f"make {target}\n" in script for target in RUN_BY_CI)
     nightly = (PROJECT / ".github" / "workflows" / "nightly.yaml").read_text()
     assert all(f"make {target}" in nightly for target in RUN_NIGHTLY)
 
 
+def test_what_starts_label_studio_is_what_its_tests_start() -> None:
+    recipe = (PROJECT / "Makefile").read_text().partition("\nlabel-studio:")[2].splitlines()[1]
+    server = (PROJECT / "tests" / "labelling" / "label_studio_server.py").read_text()
+    assert "-m scripts.label_studio --home" in recipe
+    assert '"-m", "scripts.label_studio", "--home"' in server
+
+
 def test_help_names_every_target(environment: dict[str, str]) -> None:
     listed = make(environment, "help")
-    for target in RUN_BY_CI | RUN_HERE - {"help"}:
+    for target in RUN_BY_CI | STARTED_BY_TESTS | RUN_HERE - {"help"}:
         assert f"make {target} " in listed
 
 

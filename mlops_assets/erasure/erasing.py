@@ -22,7 +22,7 @@ from mlops_assets.erasure.findings import (
 from mlops_assets.erasure.label_files import in_label_drop
 from mlops_assets.erasure.models import clear_scratch, delete_pictures, models_with
 from mlops_assets.erasure.places import ErasureError, ErasureIncompleteError, Places, Request
-from mlops_assets.erasure.report import Facts, note
+from mlops_assets.erasure.report import Facts, note, read_report
 from mlops_assets.erasure.rows import PARSED_LABELS, without
 from mlops_assets.erasure.uploads import erase_uploads, forget_names, names_of, rewrite_retakes, uploads_of
 from resources.deletion import delete_leftovers
@@ -170,6 +170,8 @@ def erase_files(places: Places, photo_id: str, still_running: Sequence[str] = ()
         },
     )
     to_do = ["Older versions of the photo's files: this account may not list or delete them."] if kept else []
+    if read_report(places.photos.root, photo_id).get("removed", {}).get("rows of label_studio_tasks"):
+        to_do.append("Its task in Label Studio and the labels from there: the next synchronisation deletes both.")
     drop = in_label_drop(places, photo_id, names)
     if drop:
         to_do.append(

@@ -18,6 +18,7 @@ PERSONS_PART = (
     "Older versions of tables in a bucket that keeps them: they go by its lifecycle rule; shorten it if need be.",
     "The label drop, which is the annotators': delete the files that the run names, then run the job again.",
     "The technician's device, the upload app, and whoever was given the photo outside of this catalogue.",
+    "Backups of Label Studio's database, where there is one: let them expire too.",
     "Other use cases whose landing zone held the photo: run the job in each code location.",
     "The models listed: decide whether to train anew without the photo; `retrain_detector` does it.",
 )

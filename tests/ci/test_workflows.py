@@ -86,7 +86,7 @@ def test_every_target_and_script_that_is_called_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     called = "\n".join(step["run"] for path in FILES for step in steps(path) if "run" in step)
     made = set(re.findall(r"\bmake ([a-z-]+)", called))
-    tests = {"test", "test-production", "test-slow"}
+    tests = {"test", "test-production", "test-label-studio", "test-slow"}
     assert {"check", "check-tools", "fault-table", "production-rehearsal"} | tests == made
     assert made <= targets
     scripts = set(re.findall(r"scripts/ci/\w+\.\w+", called))

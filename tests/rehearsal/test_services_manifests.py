@@ -108,7 +108,7 @@ def test_every_secret_that_pods_need_is_given(manifests: Manifests) -> None:
     templates = [manifests.get("Deployment", name)["spec"]["template"]["spec"] for name in [*SERVERS, "dagster-daemon"]]
     templates.append(manifests.get("Job", "catalog-migrate")["spec"]["template"]["spec"])
     wanted = {name for pod in templates for kind, name in references(pod) if kind == "Secret"}
-    assert wanted - {"alert-webhook"} <= given
+    assert wanted - {"alert-webhook", "label-studio"} <= given
     assert {name for name in BUCKET_SETTINGS if not manifests.settings()[name].startswith("s3://")} == set()
 
 
