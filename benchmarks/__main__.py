@@ -16,8 +16,10 @@ from benchmarks import (
     photos,
     quality,
     racks,
+    sensors,
     start,
     training,
+    unknown_equipment,
 )
 
 SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
@@ -30,9 +32,11 @@ SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "quality": quality.run,
     "racks": racks.run,
     "near_duplicates": near_duplicates.run,
+    "sensors": sensors.run,
     "class_names": class_names.run,
     "labels": labels.run,
     "label_errors": label_errors.run,
+    "unknown_equipment": unknown_equipment.run,
 }
 
 

@@ -1,7 +1,7 @@
 """The racks photos of ../shared/data, taken in and labelled by the project's own assets."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,8 +40,16 @@ class Labelled:
         return f"{len(self.class_map)} classes; {', '.join(parts)}"
 
 
-def prepare_racks(home: Path, *, split_seed: int) -> Labelled:
-    """Ingest every day, import all labels and build the dataset.
+def prepare_racks(
+    home: Path, *, split_seed: int, days: Sequence[str] | None = None, labels: Sequence[str] | None = None
+) -> Labelled:
+    """Ingest days, import labels and build the dataset.
+
+    Args:
+        home: Folder of all that is written.
+        split_seed: Of the split by enclosure.
+        days: Folders of the landing zone; all where None.
+        labels: Files of the label drop; all where None.
 
     Raises:
         FileNotFoundError: The photos are not there.
@@ -53,8 +61,8 @@ def prepare_racks(home: Path, *, split_seed: int) -> Labelled:
     case = case.model_copy(update={"split": case.split.model_copy(update={"seed": split_seed})})
     settings = Settings(home=home)
     places = settings.places(case.name)
-    shutil.copytree(RACKS / "landing", places.landing)
-    shutil.copytree(RACKS / "labels", places.labels)
+    _copy(RACKS / "landing", Path(places.landing), days)
+    _copy(RACKS / "labels", Path(places.labels), labels)
     definitions = build_defs(settings, case)
     with dg.DagsterInstance.ephemeral() as instance:
         for day in sorted(path.name for path in Path(places.landing).iterdir()):
@@ -67,6 +75,16 @@ def prepare_racks(home: Path, *, split_seed: int) -> Labelled:
     return Labelled(
         case, dataset, active_class_map(classes), PhotoStore(landing=places.landing, root=places.store).read_photo
     )
+
+
+def _copy(source: Path, target: Path, names: Sequence[str] | None) -> None:
+    target.mkdir(parents=True)
+    for name in sorted(path.name for path in source.iterdir()) if names is None else names:
+        place = source / name
+        if place.is_dir():
+            shutil.copytree(place, target / name)
+        else:
+            shutil.copyfile(place, target / name)
 
 
 def _run(definitions: dg.Definitions, job: str, instance: dg.DagsterInstance, day: str | None = None) -> None:

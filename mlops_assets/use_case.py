@@ -125,6 +125,13 @@ class NewClassRules(_Section):
     min_boxes: int = Field(10, ge=1)
     min_enclosures: int = Field(3, ge=1)
     growth_step: int = Field(20, ge=1, description="boxes by which a class must grow before it is asked for again")
+    cooldown_hours: float = Field(
+        20.0,
+        ge=0,
+        description="from the decision on a candidate to the next retraining for new classes, so that a day of "
+        "labelling gives one: longer than a working day, and shorter than 24 by what a training takes, so that it does "
+        "not come later day by day. The first champion starts none, and without a champion none is waited for",
+    )
     near_name: Fraction = Field(
         0.8,
         description="likeness of names (1 less edits by length of the longer) from which a new one waits for a person; "

@@ -4,9 +4,7 @@ A used run key is skipped for ever, also after a failure. So every request has a
 before the run, plus the number of the attempt.
 """
 
-import hashlib
-import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +20,7 @@ class Attempt:
 
     number: int
     status: Status
+    run_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -33,37 +32,27 @@ class Decision:
     reason: str
 
 
-def decide_attempt(key: str, attempts: Sequence[Attempt], max_attempts: int = MAX_ATTEMPTS) -> Decision:
-    """Ask once; again after a failure, a bounded number of times; never beside a run or after a success."""
-    if any(attempt.status == "succeeded" for attempt in attempts):
+def decide_attempt(
+    key: str, attempts: Sequence[Attempt], max_attempts: int = MAX_ATTEMPTS, *, spent: int = 0
+) -> Decision:
+    """Ask once; again after a failure, a bounded number of times; never beside a run or after a success.
+
+    Args:
+        key: Of the inputs.
+        attempts: Earlier runs under that key.
+        max_attempts: Runs asked for before a person must look.
+        spent: Number of the last attempt that does not count, since it came to work on other inputs than the key's.
+    """
+    counted = [attempt for attempt in attempts if attempt.number > spent]
+    if any(attempt.status == "succeeded" for attempt in counted):
         return Decision(key, None, "already done")
     if any(attempt.status == "running" for attempt in attempts):
         return Decision(key, None, "already queued or running")
-    used = max((attempt.number for attempt in attempts), default=0)
-    if used >= max_attempts:
-        return Decision(key, None, f"failed {used} times with the same inputs: look at the runs, then launch by hand")
-    return Decision(key, used + 1, "first request" if used == 0 else f"attempt {used} failed")
-
-
-@dataclass(frozen=True)
-class DropCursor:
-    """What the label sensor remembers: the digest seen last, so that a drop still being copied is left alone."""
-
-    seen: str = ""
-
-    @classmethod
-    def parse(cls, text: str | None) -> "DropCursor":
-        """Read a cursor; an empty or older one counts as nothing seen."""
-        return cls(seen=text or "")
-
-
-def decide_labels(digest: str, cursor: DropCursor, attempts: Sequence[Attempt]) -> tuple[Decision, DropCursor]:
-    """Import the label drop once its content has stood still for one tick."""
-    if not digest:
-        return Decision("", None, "the label drop is empty"), cursor
-    if digest != cursor.seen:
-        return Decision(digest, None, "the label drop changed; waiting until it stands still"), DropCursor(digest)
-    return decide_attempt(f"labels-{digest}", attempts), cursor
+    used = max((attempt.number for attempt in counted), default=spent)
+    failed = used - spent
+    if failed >= max_attempts:
+        return Decision(key, None, f"failed {failed} times with the same inputs: look at the runs, then launch by hand")
+    return Decision(key, used + 1, "first request" if failed == 0 else f"attempt {used} failed")
 
 
 @dataclass(frozen=True)
@@ -109,21 +98,3 @@ def decide_late(landed: LandedDay, seen: str, attempts: Sequence[Attempt]) -> De
         return Decision(landed.key, None, f"{what}: the day is being taken in")
     decision = decide_attempt(landed.key, attempts)
     return Decision(landed.key, decision.attempt, f"{what}: {decision.reason}")
-
-
-def retraining_key(boxes_of_missing: Mapping[int, int], growth_step: int) -> str:
-    """Key of a retraining: the classes that the champion lacks and their boxes in steps of minimum growth."""
-    steps = {class_id: boxes // growth_step for class_id, boxes in sorted(boxes_of_missing.items())}
-    return "classes-" + hashlib.sha256(json.dumps(steps).encode()).hexdigest()[:16]
-
-
-def missing_classes(active: Mapping[int, int], known: Collection[int]) -> dict[int, int]:
-    """Active classes, with their boxes, that the champion does not know."""
-    return {class_id: boxes for class_id, boxes in active.items() if class_id not in known}
-
-
-def decide_retraining(key: str, attempts: Sequence[Attempt], *, busy: bool) -> Decision:
-    """Retrain for classes that the champion does not know; never beside another retraining."""
-    if busy:
-        return Decision(key, None, "a retraining is queued or running")
-    return decide_attempt(key, attempts)

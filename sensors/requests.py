@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import dagster as dg
 
-from mlops_assets.jobs import USE_CASE_TAG
+from mlops_assets.jobs import STEPS, USE_CASE_TAG
 from sensors.decisions import Attempt, Decision, Status
 
 KEY_TAG = "mlops/request_key"
@@ -12,6 +12,14 @@ ATTEMPT_TAG = "mlops/attempt"
 REASON_TAG = "mlops/reason"
 
 PARTITION_TAG = "dagster/partition"
+
+ASSET_JOB = "__ASSET_JOB"
+"""Dagster's own job, which runs assets that a person or a condition chose; its name has no public constant."""
+
+_PAGE = 500
+"""Runs read at a time."""
+_ATTEMPTS = 100
+"""Runs looked at for one key, newest first: attempts are few, Dagster's own retries a few times as many."""
 
 _OVER = {dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 IN_PROGRESS = [
@@ -24,9 +32,23 @@ IN_PROGRESS = [
 
 
 def earlier_attempts(instance: dg.DagsterInstance, use_case: str, key: str) -> list[Attempt]:
-    """Every run that was ever asked for under a key, also by Dagster's own retries."""
-    runs = instance.get_runs(dg.RunsFilter(tags={KEY_TAG: f"{use_case}:{key}"}))
-    return [Attempt(int(run.tags.get(ATTEMPT_TAG, "1")), _status(run)) for run in runs]
+    """Runs that were asked for under a key, also by Dagster's own retries; found by tag."""
+    runs = instance.get_runs(dg.RunsFilter(tags={KEY_TAG: f"{use_case}:{key}"}), limit=_ATTEMPTS)
+    return [_attempt(run) for run in runs]
+
+
+def key_of(run: dg.DagsterRun, use_case: str) -> str | None:
+    """The key under which a sensor of this use case asked for a run; None for anybody else's."""
+    owner, _, key = run.tags.get(KEY_TAG, "").partition(":")
+    return key if key and owner == use_case else None
+
+
+def status_of(run: dg.DagsterRun) -> Status:
+    """How a run ended; one that Dagster will try again has not ended yet."""
+    if run.status == dg.DagsterRunStatus.SUCCESS:
+        return "succeeded"
+    retry_follows = run.tags.get("dagster/will_retry") == "true" and "dagster/auto_retry_run_id" not in run.tags
+    return "failed" if run.status in _OVER and not retry_follows else "running"
 
 
 def attempts_by_key(instance: dg.DagsterInstance, tags: dict[str, str]) -> dict[str, list[Attempt]]:
@@ -34,7 +56,7 @@ def attempts_by_key(instance: dg.DagsterInstance, tags: dict[str, str]) -> dict[
     attempts: dict[str, list[Attempt]] = {}
     for run in instance.get_runs(dg.RunsFilter(tags=tags)):
         key = run.tags[KEY_TAG].partition(":")[2]
-        attempts.setdefault(key, []).append(Attempt(int(run.tags.get(ATTEMPT_TAG, "1")), _status(run)))
+        attempts.setdefault(key, []).append(_attempt(run))
     return attempts
 
 
@@ -45,10 +67,35 @@ def runs_in_progress(instance: dg.DagsterInstance, use_case: str, job_name: str)
     return [run for run in runs if run.asset_selection or (run.job_name == job_name and of_job <= run.tags.items())]
 
 
-def is_busy(instance: dg.DagsterInstance, use_case: str, job_name: str) -> bool:
-    """Whether a run of the job is queued or running for this use case, whoever asked for it."""
+def in_progress(instance: dg.DagsterInstance, use_case: str, job_name: str) -> str | None:
+    """What makes assets of a job just now, in words: a run of the job, of its assets chosen by hand, or a backfill.
+
+    Args:
+        instance: Where to look.
+        use_case: Whose; code locations of one instance have jobs of the same names.
+        job_name: A job; of those in `mlops_assets.jobs.STEPS` the assets count as well.
+
+    Returns:
+        Such as "run 1a2b3c4d is queued"; None if nothing does.
+    """
     tags = {USE_CASE_TAG: use_case}
-    return bool(instance.get_runs(dg.RunsFilter(job_name=job_name, statuses=IN_PROGRESS, tags=tags), limit=1))
+    keys = {dg.AssetKey([use_case, step]) for step in STEPS.get(job_name, ())}
+    runs = instance.get_runs(dg.RunsFilter(job_name=job_name, statuses=IN_PROGRESS, tags=tags), limit=1)
+    run = runs[0] if runs else _chosen_by_hand(instance, keys)
+    if run is not None:
+        waits = run.status in (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED)
+        return f"run {short(run.run_id)} is {'queued' if waits else 'running'}"
+    return "a backfill is being launched" if backfill_in_progress(instance, keys) else None
+
+
+def is_busy(instance: dg.DagsterInstance, use_case: str, job_name: str) -> bool:
+    """Whether something makes assets of a job just now, whoever asked for it."""
+    return in_progress(instance, use_case, job_name) is not None
+
+
+def short(run_id: str) -> str:
+    """A run's id as Dagster's pages show it."""
+    return run_id[:8]
 
 
 def backfill_in_progress(instance: dg.DagsterInstance, keys: Collection[dg.AssetKey]) -> bool:
@@ -73,8 +120,17 @@ def run_request(use_case: str, decision: Decision, **tags: str) -> dg.RunRequest
     )
 
 
-def _status(run: dg.DagsterRun) -> Status:
-    if run.status == dg.DagsterRunStatus.SUCCESS:
-        return "succeeded"
-    retry_follows = run.tags.get("dagster/will_retry") == "true" and "dagster/auto_retry_run_id" not in run.tags
-    return "failed" if run.status in _OVER and not retry_follows else "running"
+def _attempt(run: dg.DagsterRun) -> Attempt:
+    return Attempt(int(run.tags.get(ATTEMPT_TAG, "1")), status_of(run), run.run_id)
+
+
+def _chosen_by_hand(instance: dg.DagsterInstance, keys: Collection[dg.AssetKey]) -> dg.DagsterRun | None:
+    """A queued or running run of Dagster's own job that makes one of these assets; without a selection it makes all."""
+    wanted = dg.RunsFilter(job_name=ASSET_JOB, statuses=IN_PROGRESS)
+    cursor = None
+    while page := instance.get_runs(wanted, cursor=cursor, limit=_PAGE):
+        for run in page:
+            if run.asset_selection is None or set(keys) & run.asset_selection:
+                return run
+        cursor = page[-1].run_id
+    return None

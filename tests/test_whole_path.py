@@ -11,11 +11,20 @@ import pytest
 from path_support import CATALOGUE, WholePath, checks_run, failed_checks, prepare, why
 
 from demo.render.run import render_demo
+from mlops_assets.catalog.schema import UNKNOWN_EQUIPMENT
+from mlops_assets.labels.class_decisions import labels_digest
+from mlops_assets.labels.drop_state import drop_digest
 from mlops_assets.photos.intake import conservation
+from mlops_assets.use_case import UseCase
 from resources.catalog_database import CatalogDatabase
+from resources.class_decisions import ClassDecisionRecords
 from resources.mlflow_client import open_client
 from resources.mlflow_status import MLFLOW_RUN_TAG, set_true_status
 from resources.model_registry import ModelRegistry
+from resources.tables import Tables
+from sensors.new_equipment_classes import read_classes
+from sensors.new_labels import last_import
+from sensors.retraining_decisions import new_boxes
 
 CASE = {
     "name": "small",
@@ -97,6 +106,21 @@ def test_the_champion_leads_back_to_its_dataset_and_run(path: WholePath) -> None
     assert not set(manifest["splits"]["train"]["enclosures"]) & set(manifest["splits"]["test"]["enclosures"])
 
 
+def test_what_was_imported_and_trained_is_recorded_so_that_sensors_ask_for_it_no_more(path: WholePath) -> None:
+    imported = last_import(path.instance, CASE["name"])
+    assert imported is not None
+    decided = ClassDecisionRecords(root=path.places.store).ids()
+    assert imported.state == labels_digest(drop_digest(path.places.labels), decided, UseCase.model_validate(CASE))
+    assert (imported.succeeded, imported.photo_days) == (True, 0)
+    assert imported.waiting == 1  # a label of a photo that never came
+    classes = read_classes(path.table("equipment_classes"), Tables(root=path.places.store))
+    (training,) = classes.trainings
+    assert training.boxes == classes.boxes
+    assert path.instance.get_run_by_id(training.run_id) is not None
+    assert classes.missing == {}
+    assert new_boxes(classes) == 0
+
+
 def test_dagsters_run_and_mlflows_run_name_each_other_and_end_alike(path: WholePath) -> None:
     weights = path.table("detector_weights").row(0, named=True)
     uri = path.settings.fill(path.settings.mlflow_tracking_uri)
@@ -115,6 +139,12 @@ def test_detections_and_catalogue_are_of_the_champion(path: WholePath, days: lis
     usable = pl.concat([path.table("clean_photos", day) for day in days]).filter(pl.col("verdict") == "usable")
     assert set(found["photo_id"]) == set(usable["photo_id"])
     assert set(found["model_version"]) == {champion}
+    unknown = pl.concat(
+        [Tables(root=path.places.store).read("unknown_equipment", UNKNOWN_EQUIPMENT, day) for day in days]
+    )
+    assert sorted(unknown["photo_id"]) == sorted(usable["photo_id"])
+    assert set(unknown["model_version"]) == {champion}
+    assert unknown["score"].null_count() == 0
     catalog = path.table("equipment_catalog")
     assert catalog.height > 0
     database = CatalogDatabase(url=path.places.catalog_database, use_case="small").read("equipment_catalog")

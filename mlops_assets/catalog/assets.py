@@ -6,9 +6,8 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
-from mlops_assets.catalog.schema import DETECTIONS
+from mlops_assets.catalog.schema import DETECTIONS, UNKNOWN_EQUIPMENT
 from mlops_assets.compute import CPU_BATCH, CPU_LIGHT, RETRY
-from mlops_assets.detector import files
 from mlops_assets.detector.champion import Champion, latest_champion
 from mlops_assets.lineage import own_code_version
 from mlops_assets.metadata import counts, photo, preview
@@ -44,24 +43,30 @@ def detections(
     from mlops_assets.catalog.detecting import detect_day
     from mlops_assets.catalog.samples import busiest_photo, with_names
 
-    champion = latest_champion(tables)
-    found = detect_day(
+    champion, day = latest_champion(tables), context.partition_key
+    findings = detect_day(
         clean_photos,
-        previous=tables.read_if_made_by(own_code_version(context), "detections", DETECTIONS, context.partition_key),
+        previous=tables.read_if_made_by(own_code_version(context), "detections", DETECTIONS, day),
+        previous_unknown=tables.read("unknown_equipment", UNKNOWN_EQUIPMENT, day),
         champion=champion,
-        download=lambda champion: model_registry.download(
-            champion.version, files.ONNX, Path(machine.scratch) / "models", champion.export_sha256
+        download=lambda champion, name, sha256: model_registry.download(
+            champion.version, name, Path(machine.scratch) / "models", sha256
         ),
         read_photo=photo_store.read_photo,
         threads=machine.threads,
         progress=logged_progress(context.log, "photos looked at"),
     )
+    # Before the detections, which tell what need not be looked at again.
+    tables.write("unknown_equipment", findings.unknown_equipment, UNKNOWN_EQUIPMENT, day)
+    found = findings.detections
+    strangest = findings.unknown_equipment.sort("score", descending=True, nulls_last=True)
     sample = busiest_photo(found, champion, use_case.inventory, photo_store.read_photo)
     context.add_output_metadata(
         {
             "model_version": champion.version if champion else "no champion yet",
             "photos": found["photo_id"].n_unique(),
             "classes": counts(with_names(found, champion), "class_name"),
+            "unknown_equipment": findings.unscored or preview(strangest),
             "preview": preview(found),
             **({"sample": photo(*sample)} if sample else {}),
         }

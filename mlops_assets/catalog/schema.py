@@ -15,6 +15,21 @@ DETECTIONS = pl.Schema(
 )
 """One row a detection; a photo looked at with nothing found has one row whose class is null."""
 
+UNKNOWN_EQUIPMENT = pl.Schema(
+    {
+        "photo_id": pl.String(),
+        **BOX_SCHEMA,
+        "score": pl.Float64(),
+        "model_version": pl.String(),
+    }
+)
+"""One row a photo looked at: the region that looks most like equipment of no known class, and how much it does.
+
+The score starts at 0 and has no upper end; 1 is about as unlike every training box as the strangest 5 % of known
+equipment is (`detector/unknown_equipment.MostUnknown`). It is 0 with null box where nothing looks like an object, null
+where the model version cannot tell. Scores of two model versions are not on one scale.
+"""
+
 VISIT_INVENTORY = pl.Schema(
     {
         "enclosure_id": pl.String(),

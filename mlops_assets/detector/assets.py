@@ -113,7 +113,7 @@ def detector_weights(
             "mlflow_run": mlflow.link(),
         }
     )
-    return _weights_row(candidate, model_version, mlflow.run_id)
+    return _weights_row(candidate, model_version, mlflow.run_id, equipment_classes)
 
 
 def _other_champion(registry: ModelRegistry, use_case: str | None, machine: Machine) -> "OtherChampion | None":
@@ -125,7 +125,10 @@ def _other_champion(registry: ModelRegistry, use_case: str | None, machine: Mach
     return other_champion(registry.of(registered_model(use_case)), Path(machine.scratch) / "models")
 
 
-def _weights_row(candidate: "Candidate", version: str, mlflow_run_id: str) -> pl.DataFrame:
+def _weights_row(
+    candidate: "Candidate", version: str, mlflow_run_id: str, equipment_classes: pl.DataFrame
+) -> pl.DataFrame:
+    active = equipment_classes.filter(pl.col("status") == "active").sort("class_id")
     row = {
         "model_version": version,
         "dataset_fingerprint": candidate.tags["dataset_fingerprint"],
@@ -133,6 +136,7 @@ def _weights_row(candidate: "Candidate", version: str, mlflow_run_id: str) -> pl
         "mlflow_run_id": mlflow_run_id,
         "started_from": candidate.started_from,
         "seconds": candidate.seconds,
+        "class_boxes": json.dumps(dict(active.select("class_id", "boxes").iter_rows())),
     }
     return pl.DataFrame([row], schema=DETECTOR_WEIGHTS)
 
@@ -244,7 +248,10 @@ def champion_detector(
         "champion_class_map": serving.tags["class_map"] if serving else None,
         "champion_thresholds": serving.tags["thresholds"] if serving else None,
         "champion_export": serving.files[files.ONNX] if serving else None,
+        "champion_references": serving.files.get(files.REFERENCES) if serving else None,
         "decided_at": dt.datetime.now(dt.UTC),
+        "class_boxes": detector_weights.item(0, "class_boxes"),
+        "run_id": context.run_id,
     }
     model_registry.set_tags(
         candidate.version, {"promoted": str(decision.promoted).lower(), "reasons": json.dumps(decision.reasons)}

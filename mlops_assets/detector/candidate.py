@@ -22,6 +22,7 @@ from mlops_assets.detector.export import export_onnx
 from mlops_assets.detector.other_champion import OtherChampion
 from mlops_assets.detector.parity import ParityResult, measure_parity
 from mlops_assets.detector.predictor import OnnxPredictor
+from mlops_assets.detector.references import build_references
 from mlops_assets.detector.training import EpochProgress, TrainingResult, train
 from mlops_assets.detector.weights import StartingPoint, fetch_weights, starting_point
 from mlops_assets.use_case import TrainingRules
@@ -131,6 +132,9 @@ def train_candidate(
 ) -> Candidate:
     """Train on a dataset, export the best epoch and hold the export against PyTorch on the test photos.
 
+    The export also looks at the labelled boxes of train and val once more, to keep what known equipment looks like to
+    it (`unknown_equipment.References`).
+
     Args:
         dataset: TRAINING_DATASET.
         class_map: Active classes.
@@ -190,19 +194,22 @@ def train_candidate(
         result.weights, result.weights.parent.parent / "model.onnx", rules.image_size, threads=machine.threads
     )
     test_photos = dataset.filter(pl.col("split") == "test")["photo_id"].unique().sort()
+    predictor = OnnxPredictor(onnx, class_ids, threads=machine.threads)
     parity = measure_parity(
         result.weights,
-        OnnxPredictor(onnx, class_ids, threads=machine.threads),
+        predictor,
         map(read_photo, test_photos),
         confidence=PARITY_CONFIDENCE,
         threads=machine.threads,
     )
-    return _candidate(result, onnx, parity, class_map, manifest, rules, start, origin)
+    references = build_references(predictor, dataset, read_photo).save(onnx.with_name("references.npz"))
+    return _candidate(result, onnx, references, parity, class_map, manifest, rules, start, origin)
 
 
 def _candidate(
     result: TrainingResult,
     onnx: Path,
+    references: Path,
     parity: ParityResult,
     class_map: Mapping[int, str],
     manifest: Mapping[str, Any],
@@ -217,7 +224,14 @@ def _candidate(
     written = {name: _write(onnx.with_name(name), text) for name, text in texts.items()}
     pictures = {f"training/{path.name}": path for path in result.pictures}
     return Candidate(
-        files={files.WEIGHTS: result.weights, files.ONNX: onnx, files.CURVES: result.curves, **written, **pictures},
+        files={
+            files.WEIGHTS: result.weights,
+            files.ONNX: onnx,
+            files.REFERENCES: references,
+            files.CURVES: result.curves,
+            **written,
+            **pictures,
+        },
         tags={
             "dataset_fingerprint": str(manifest["fingerprint"]),
             "class_map": texts[files.CLASS_MAP],

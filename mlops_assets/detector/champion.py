@@ -21,18 +21,25 @@ class TableReader(Protocol):
 class Champion:
     """Version, class names by id in the order of the network's outputs, confidence from which each class counts.
 
-    export_sha256 names the bytes of its ONNX file, so that a copy at hand can be used without asking the registry.
+    export_sha256 and references_sha256 name the bytes of its ONNX file and of its features of known equipment, so that
+    a copy at hand can be used without asking the registry; the latter is None for a version that has none.
     """
 
     version: str
     class_map: dict[int, str]
     thresholds: dict[int, float]
     export_sha256: str
+    references_sha256: str | None = None
 
 
 def parse_class_map(text: str) -> dict[int, str]:
     """Read a class map's JSON {class_id: class_name}, in the order of the network's outputs."""
     return dict(sorted((int(key), str(name)) for key, name in json.loads(text).items()))
+
+
+def parse_class_boxes(text: str) -> dict[int, int]:
+    """Read JSON {class_id: boxes}, what a candidate was trained on."""
+    return {int(key): int(boxes) for key, boxes in json.loads(text).items()}
 
 
 def latest_champion(tables: TableReader) -> Champion | None:
@@ -48,4 +55,5 @@ def latest_champion(tables: TableReader) -> Champion | None:
         class_map=parse_class_map(last["champion_class_map"]),
         thresholds={int(k): float(v) for k, v in json.loads(last["champion_thresholds"]).items()},
         export_sha256=last["champion_export"],
+        references_sha256=last["champion_references"],
     )

@@ -1,15 +1,17 @@
-"""ONNX export of trained weights: raw network output, names and image size readable without torch.
+"""ONNX export of trained weights: raw network output and features, names and image size readable without torch.
 
-Suppression of overlapping boxes happens outside, in `predictor.py`.
+Suppression of overlapping boxes happens outside, in `predictor.py`; what the features are for, in `regions.py`.
 """
 
 import ast
+import json
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlops_assets.detector.feature_maps import CHANNELS, FeatureMapError, with_features
 from mlops_assets.detector.ultralytics_setup import prepare_ultralytics
 from mlops_assets.detector.weights import require_checkpoint
 
@@ -23,17 +25,25 @@ class ExportError(RuntimeError):
 
 @dataclass(frozen=True)
 class OnnxMetadata:
-    """What an exported model says of itself: stable class names by index, side of its square input in pixels."""
+    """What an exported model says of itself.
+
+    Attributes:
+        class_names: Stable names by index.
+        image_size: Side of its square input, pixels.
+        feature_channels: Of each map in its features; empty where it was exported without.
+    """
 
     class_names: tuple[str, ...]
     image_size: int
+    feature_channels: tuple[int, ...] = ()
 
 
 def export_onnx(weights: Path, target: Path, image_size: int, *, threads: int = 1) -> Path:
     """Export weights to ONNX with input (batch, 3, image_size, image_size) and output (batch, 4 + classes, anchors).
 
     Boxes are centre, width and height in input pixels, scores after the sigmoid. Both yolo11 and yolo26 export the
-    one-to-many head, which is the one that training validates.
+    one-to-many head, which is the one that training validates. A second output, `features`, is the finest level of the
+    neck, see `feature_maps.with_features`.
 
     Args:
         weights: Ultralytics checkpoint.
@@ -59,7 +69,8 @@ def export_onnx(weights: Path, target: Path, image_size: int, *, threads: int = 
             exported = YOLO(copy).export(
                 format="onnx", imgsz=image_size, nms=None, dynamic=True, simplify=False, opset=OPSET, device="cpu"
             )
-        except RuntimeError as error:
+            with_features(Path(exported))
+        except (RuntimeError, FeatureMapError) as error:
             raise ExportError(f"{weights} could not be exported to ONNX: {error}") from error
         Path(exported).replace(target)
     return target
@@ -79,4 +90,5 @@ def read_metadata(session: Any, path: Path) -> OnnxMetadata:
         raise ExportError(f"{path} carries no class names and image size; export it with export_onnx") from error
     if height != width:
         raise ExportError(f"{path} was exported for {width} x {height} pixels; export it for a square input")
-    return OnnxMetadata(tuple(names[i] for i in sorted(names)), int(height))
+    channels = json.loads(properties.get(CHANNELS, "[]"))
+    return OnnxMetadata(tuple(names[i] for i in sorted(names)), int(height), tuple(channels))

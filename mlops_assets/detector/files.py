@@ -2,6 +2,9 @@
 
 WEIGHTS = "weights/best.pt"
 ONNX = "onnx/model.onnx"
+REFERENCES = "onnx/references.npz"
+"""What known equipment looks like to the exported model, see `unknown_equipment.References`; older versions lack it."""
+
 MANIFEST = "manifest.json"
 CLASS_MAP = "class_map.json"
 CURVES = "training/results.csv"

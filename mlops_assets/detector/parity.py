@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlops_assets.detector.predictor import OnnxPredictor
+from mlops_assets.detector.regions import overlaps
 from mlops_assets.detector.suppression import Detections, suppress
 from mlops_assets.detector.ultralytics_setup import prepare_ultralytics
 from mlops_assets.detector.weights import load_model
@@ -82,17 +83,6 @@ def _has_counterpart(ours: Detections, others: Detections) -> npt.NDArray[np.boo
     fits = (
         (ours.index[:, None] == others.index[None])
         & (np.abs(ours.confidence[:, None] - others.confidence[None]) <= MAX_CONFIDENCE_DIFFERENCE)
-        & (_iou(ours.boxes, others.boxes) >= MIN_IOU)
+        & (overlaps(ours.boxes, others.boxes) >= MIN_IOU)
     )
     return np.asarray(fits.any(axis=1), dtype=np.bool_)
-
-
-def _iou(ours: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Intersection over union of (n, 4) and (m, 4) corner boxes, (n, m)."""
-    corner = np.maximum(ours[:, None, :2], others[None, :, :2])
-    end = np.minimum(ours[:, None, 2:], others[None, :, 2:])
-    shared = np.clip(end - corner, 0.0, None).prod(axis=2)
-    area, other_area = (np.prod(b[:, 2:] - b[:, :2], axis=1) for b in (ours, others))
-    union: npt.NDArray[np.float64] = area[:, None] + other_area[None] - shared
-    overlap: npt.NDArray[np.float64] = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    return overlap

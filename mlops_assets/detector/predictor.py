@@ -7,6 +7,7 @@ runs beside the network.
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import polars as pl
 from mlops_assets.boxes import BOX_COLUMNS, BOX_SCHEMA
 from mlops_assets.class_keys import class_key
 from mlops_assets.detector.export import read_metadata
+from mlops_assets.detector.feature_maps import FEATURES
 from mlops_assets.detector.suppression import NMS_IOU, Detections, suppress
 from mlops_assets.photos.pixels import Letterbox, UnreadableImageError, network_input
 
@@ -30,6 +32,27 @@ PREDICTIONS = pl.Schema(
     }
 )
 """One row a detection; a photo looked at with nothing found has one row whose class is null."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """All that one run of the network says about a photo.
+
+    Attributes:
+        photo_id: As given.
+        detections: After suppression, boxes relative to the upright photo (centre, width, height).
+        raw: (4 + classes, anchors), see `OnnxPredictor.raw`.
+        features: (channels, rows, columns) of the finest level, see `feature_maps`; None where the model was exported
+            without them.
+        placed: How the photo lies on the network's input.
+    """
+
+    photo_id: str
+    detections: Detections
+    raw: npt.NDArray[np.float32]
+    features: npt.NDArray[np.float32] | None
+    placed: Letterbox
+
 
 _Prepared = tuple[str, npt.NDArray[np.float32], Letterbox]
 
@@ -70,11 +93,28 @@ class OnnxPredictor:
         self.image_size = metadata.image_size
         self.class_ids = np.asarray(class_ids, dtype=np.int32)
         self._threads = threads
+        self._input = self._session.get_inputs()[0].name
+        self._outputs = [output.name for output in self._session.get_outputs()]
+        self.feature_channels = metadata.feature_channels
+
+    @property
+    def has_features(self) -> bool:
+        """Whether the model was exported with its features; versions of before are without."""
+        return bool(self.feature_channels)
 
     def raw(self, tensor: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Run the network on (batch, 3, size, size), RGB, 0 to 1; returns (batch, 4 + classes, anchors)."""
-        (output,) = self._session.run(None, {self._session.get_inputs()[0].name: tensor})
+        (output,) = self._session.run(self._outputs[:1], {self._input: tensor})
         return np.asarray(output, dtype=np.float32)
+
+    def raw_with_features(
+        self, tensor: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+        """As `raw`, with the features, (batch, channels, rows, columns), where the model has them."""
+        if not self.has_features:
+            return self.raw(tensor), None
+        output, features = self._session.run([self._outputs[0], FEATURES], {self._input: tensor})
+        return np.asarray(output, dtype=np.float32), np.asarray(features, dtype=np.float32)
 
     def detect(self, content: bytes, *, confidence: float, iou: float = NMS_IOU) -> Detections:
         """Detect in one photo; boxes are centre, width and height relative to the upright photo.
@@ -83,7 +123,7 @@ class OnnxPredictor:
             UnreadableImageError: Not a picture, or a broken one.
         """
         tensor, placed = network_input(content, self.image_size)
-        return self._finish(tensor, placed, confidence, iou)
+        return _placed_detections(self.raw(tensor[None])[0], placed, confidence, iou)
 
     def predict(
         self,
@@ -93,16 +133,25 @@ class OnnxPredictor:
         confidence: float,
         iou: float = NMS_IOU,
     ) -> Iterator[tuple[str, Detections]]:
-        """Detect in many photos, in their order; at most 2 x threads + 1 decoded photos are held at a time.
+        """Detect in many photos, in their order; as `observe`, of which photo_id and detections are given."""
+        for seen in self.observe(photo_ids, read_photo, confidence=confidence, iou=iou):
+            yield seen.photo_id, seen.detections
+
+    def observe(
+        self,
+        photo_ids: Iterable[str],
+        read_photo: Callable[[str], bytes],
+        *,
+        confidence: float,
+        iou: float = NMS_IOU,
+    ) -> Iterator[Observation]:
+        """Look at many photos, in their order; at most 2 x threads + 1 decoded photos are held at a time.
 
         Args:
             photo_ids: Consumed as the work goes on, so that it may be endless.
             read_photo: Bytes of a photo; called from several threads. What it raises ends the iteration.
             confidence: Lowest confidence kept, exclusive.
             iou: Overlap above which the weaker of two boxes of one class is dropped.
-
-        Yields:
-            photo_id and its detections, boxes relative to the upright photo (centre, width, height).
 
         Raises:
             PredictionError: A photo's bytes are no picture.
@@ -122,16 +171,19 @@ class OnnxPredictor:
                 while pending:
                     photo_id, tensor, placed = pending.popleft().result()
                     pending.extend(pool.submit(prepare, following) for following in islice(todo, 1))
-                    yield photo_id, self._finish(tensor, placed, confidence, iou)
+                    raw, features = self.raw_with_features(tensor[None])
+                    found = _placed_detections(raw[0], placed, confidence, iou)
+                    yield Observation(photo_id, found, raw[0], None if features is None else features[0], placed)
             finally:
                 for future in pending:
                     future.cancel()
 
-    def _finish(self, tensor: npt.NDArray[np.float32], placed: Letterbox, confidence: float, iou: float) -> Detections:
-        found = suppress(self.raw(tensor[None])[0], confidence, iou)
-        boxes = placed.to_relative(found.boxes.astype(np.float32))
-        inside = (boxes[:, 2:] > 0).all(axis=1)  # a box that lies in the letterbox margin only is clipped to nothing
-        return Detections(found.index[inside], found.confidence[inside], boxes[inside])
+
+def _placed_detections(raw: npt.NDArray[np.float32], placed: Letterbox, confidence: float, iou: float) -> Detections:
+    found = suppress(raw, confidence, iou)
+    boxes = placed.to_relative(found.boxes.astype(np.float32))
+    inside = (boxes[:, 2:] > 0).all(axis=1)  # a box that lies in the letterbox margin only is clipped to nothing
+    return Detections(found.index[inside], found.confidence[inside], boxes[inside])
 
 
 def detect_photos(
@@ -142,6 +194,7 @@ def detect_photos(
     model_version: str,
     confidence: float,
     progress: Callable[[int], None] | None = None,
+    also: Callable[[Observation], None] | None = None,
 ) -> pl.DataFrame:
     """Detect in photos and return the rows of `PREDICTIONS`; a photo with nothing found has one row with null class.
 
@@ -152,13 +205,16 @@ def detect_photos(
         model_version: Written to every row.
         confidence: Lowest confidence kept, exclusive.
         progress: Called after each photo with the number done.
+        also: Called with each photo's observation, for what else is read from the same run of the network.
 
     Raises:
         PredictionError: A photo's bytes are no picture.
     """
     frames = [PREDICTIONS.to_frame()]
-    for done, (photo_id, found) in enumerate(predictor.predict(photo_ids, read_photo, confidence=confidence), start=1):
-        frames.append(_rows(photo_id, found, predictor.class_ids, model_version))
+    for done, seen in enumerate(predictor.observe(photo_ids, read_photo, confidence=confidence), start=1):
+        frames.append(_rows(seen.photo_id, seen.detections, predictor.class_ids, model_version))
+        if also is not None:
+            also(seen)
         if progress is not None:
             progress(done)
     return pl.concat(frames)

@@ -10,9 +10,13 @@ DETECTOR_WEIGHTS = pl.Schema(
         "mlflow_run_id": pl.String(),
         "started_from": pl.String(),
         "seconds": pl.Float64(),
+        "class_boxes": pl.String(),
     }
 )
-"""One record, the newest trained version; class_map is JSON {class_id: class_name}, started_from the first weights."""
+"""One record, the newest trained version; class_map is JSON {class_id: class_name}, started_from the first weights.
+
+class_boxes is JSON {class_id: boxes}: how many were labelled of each class when it was trained.
+"""
 
 DETECTOR_EVALUATION = pl.Schema(
     {
@@ -39,10 +43,15 @@ CHAMPION_DETECTOR = pl.Schema(
         "champion_class_map": pl.String(),
         "champion_thresholds": pl.String(),
         "champion_export": pl.String(),
+        "champion_references": pl.String(),
         "decided_at": pl.Datetime("us", "UTC"),
+        "class_boxes": pl.String(),
+        "run_id": pl.String(),
     }
 )
 """One row a decision, append only; the champion's columns say what serves after it (null: nothing yet).
 
-champion_class_map and champion_thresholds are JSON by class_id; champion_export is the SHA-256 of the ONNX file.
+class_boxes is the candidate's, as in DETECTOR_WEIGHTS, and run_id Dagster's run that decided.
+champion_class_map and champion_thresholds are JSON by class_id; champion_export and champion_references are the SHA-256
+of the ONNX file and of what known equipment looks like to it (null: a version of before there were any).
 """

@@ -39,12 +39,16 @@ def annotations(
     use_case: dg.ResourceParam[UseCase],
 ) -> pl.DataFrame:
     """Every labelled box, the latest labelling of each photo; what cannot be used is quarantined with its reason."""
-    from mlops_assets.labels.class_decisions import all_decisions
+    from mlops_assets.labels.class_decisions import all_decisions, labels_digest
+    from mlops_assets.labels.drop_state import LABEL_STATE, PHOTO_DAYS, WAITING_LABELS, drop_digest
     from mlops_assets.labels.importing import import_labels
     from mlops_assets.labels.items import ReadRules
+    from mlops_assets.labels.matching import WAITS_FOR_PHOTO
     from mlops_assets.labels.orientation import stored_orientations
     from mlops_assets.photos.lookup import landed_photos
 
+    # Before anything is read: what comes meanwhile makes another state, which the sensor asks for.
+    state = labels_digest(drop_digest(label_drop.path()), class_decisions.ids(), use_case)
     photos = landed_photos(raw_photos)
     imported = import_labels(
         label_drop.path(),
@@ -70,6 +74,9 @@ def annotations(
             "quarantined": imported.quarantine.height,
             "quarantine": preview(imported.quarantine, rows=50),
             "quarantine_table": dg.MetadataValue.path(address),
+            LABEL_STATE: state,
+            PHOTO_DAYS: len(raw_photos),
+            WAITING_LABELS: imported.quarantine.filter(pl.col("remedy").str.starts_with(WAITS_FOR_PHOTO)).height,
             "left_out": imported.left_out,
             "drawn_as": imported.drawn_as,
             "conflicts": preview(imported.conflicts, rows=50),

@@ -5,7 +5,6 @@ read before.
 """
 
 import datetime as dt
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -125,12 +124,6 @@ def import_labels(
         _left_out(parsed),
         dict(boxes["drawn_as"].value_counts(sort=True).iter_rows()),
     )
-
-
-def drop_digest(drop: DropPath) -> str:
-    """SHA-256 over names, sizes and modification times, hex, or "" for an empty drop; opens no file."""
-    lines = sorted(f"{file.source}\0{file.byte_size}\0{file.modified_at.isoformat()}\n" for file in list_drop(drop))
-    return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else ""
 
 
 def _to_keep(parsed: Parsed, found: Found) -> pl.DataFrame:

@@ -11,6 +11,9 @@ import polars as pl
 MATCHES = pl.Schema({"reference": pl.String(), "photo_id": pl.String(), "reason": pl.String(), "remedy": pl.String()})
 """One row a distinct reference: photo_id, or else why there is none and what to do."""
 
+WAITS_FOR_PHOTO = "upload the photo first"
+"""How the remedy begins where a label came before its photo."""
+
 _ANY_SUFFIX = r"\.[^./]*$"
 _BY_ID = 4
 _REMEDY = "name the photo by its photo_id or as <enclosure_id>/<file>"
@@ -63,7 +66,7 @@ def match_photos(
             .then(pl.format("{} photos are named {}", count, "reference"))
             .alias("reason"),
             pl.when(count == 0)
-            .then(pl.lit(f"upload the photo first, or {_REMEDY}"))
+            .then(pl.lit(f"{WAITS_FOR_PHOTO}, or {_REMEDY}"))
             .when(count > 1)
             .then(pl.lit(_REMEDY))
             .alias("remedy"),

@@ -69,7 +69,10 @@ def test_parity_without_a_detection_does_not_hold() -> None:
 def test_yolo26_exports_the_same_layout(tmp_path: Path, photos: dict[str, bytes], inputs: torch.Tensor) -> None:
     weights = save_checkpoint(lively_detector("yolo26n", inputs), tmp_path / "yolo26n.pt")
     predictor = OnnxPredictor(export_onnx(weights, tmp_path / "model.onnx", IMAGE_SIZE), CLASS_IDS, threads=2)
-    assert predictor.raw(inputs[:1].numpy()).shape == (1, 6, 144 + 36 + 9)
+    raw, features = predictor.raw_with_features(inputs[:1].numpy())
+    assert raw.shape == (1, 6, 144 + 36 + 9)
+    assert features is not None
+    assert features.shape == (1, sum(predictor.feature_channels), 12, 12)
     parity = measure_parity(weights, predictor, photos.values(), confidence=0.2, threads=2)
     assert parity.total > 10
     assert parity.share == 1.0

@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 from upath import UPath
 
-from mlops_assets.labels.importing import drop_digest, import_labels
+from mlops_assets.labels.drop_state import drop_digest
+from mlops_assets.labels.importing import import_labels
 from mlops_assets.labels.schema import ANNOTATIONS, EQUIPMENT_CLASSES, LABEL_QUARANTINE
 from mlops_assets.labels.vocabulary import equipment_classes
 from mlops_assets.use_case import KnownClass, NewClassRules

@@ -10,7 +10,7 @@ import pytest
 import s3fs
 from moto.server import ThreadedMotoServer
 
-from mlops_assets.labels.importing import drop_digest
+from mlops_assets.labels.drop_state import drop_digest
 from resources.label_drop import LabelDrop
 from resources.tables import Tables
 
