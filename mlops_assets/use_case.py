@@ -234,7 +234,11 @@ class ReviewRules(_Section):
     enough_boxes: int = Field(50, ge=1, description="labelled boxes from which a class is rare no more")
     enough_enclosures: int = Field(8, ge=1, description="labelled enclosures from which a class is rare no more")
     min_label_suspicion: Fraction = Field(0.4, description="from which a label is offered as likely wrong")
-    min_unknown_score: float = Field(0.5, ge=0, description="of equipment of no known class, from which it is offered")
+    min_unknown_score: float = Field(
+        1.0,
+        ge=0,
+        description="from which unknown equipment is offered; 95 % of val photos have less than 1",
+    )
     disagreement_photos: int = Field(100, ge=0, description="photos that a refused candidate looks at")
 
 

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from mlops_assets.boxes import BOX_SCHEMA
-from mlops_assets.catalog.schema import DETECTIONS
+from mlops_assets.catalog.schema import DETECTIONS, UNKNOWN_EQUIPMENT
 from mlops_assets.dataset.schema import SPLIT_ASSIGNMENTS, TRAINING_DATASET
 from mlops_assets.detector.champion import Champion, latest_champion
 from mlops_assets.labels.schema import ANNOTATIONS, EQUIPMENT_CLASSES
@@ -29,11 +28,6 @@ from mlops_assets.use_case import InventoryRules, ReviewRules
 
 if TYPE_CHECKING:
     from resources.tables import Tables
-
-UNKNOWN_OBJECTS = pl.Schema(
-    {"photo_id": pl.String(), **BOX_SCHEMA, "score": pl.Float64(), "model_version": pl.String()}
-)
-"""What is read of the table `unknown_equipment`, which stands beside a day's detections."""
 
 CONFLICTS = pl.Schema({"photo_id": pl.String(), "agreement": pl.Float64(), "conflict": pl.String()})
 """What is read of the table `label_conflicts`, which stands beside the annotations."""
@@ -242,7 +236,7 @@ def _days(tables: "Tables", known: Known) -> Iterator[_Day]:
             fresh,
             photos.join(ids, on="photo_id", how="semi"),
             _champions(tables.read("detections", DETECTIONS, day), known.champion),
-            _champions(tables.read("unknown_equipment", UNKNOWN_OBJECTS, day), known.champion),
+            _champions(tables.read("unknown_equipment", UNKNOWN_EQUIPMENT, day), known.champion),
         )
 
 

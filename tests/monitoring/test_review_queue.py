@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 from small_store import LABELLED_AT, SmallStore, detection, label, photo, photo_id
 
-from mlops_assets.catalog.schema import DETECTIONS
+from mlops_assets.catalog.schema import DETECTIONS, UNKNOWN_EQUIPMENT
 from mlops_assets.labels.schema import EQUIPMENT_CLASSES
 from mlops_assets.monitoring.disagreement import Refused
-from mlops_assets.monitoring.review_queue import CONFLICTS, UNKNOWN_OBJECTS, Queue, build_queue, load_known
+from mlops_assets.monitoring.review_queue import CONFLICTS, Queue, build_queue, load_known
 from mlops_assets.monitoring.schema import REVIEW_HISTORY, REVIEW_QUEUE
 from mlops_assets.use_case import InventoryRules, ReviewRules
 
@@ -166,17 +166,17 @@ def test_what_other_tables_know_is_used_once_they_are_there(store: SmallStore) -
     store.champion()
     store.labels(label("quarrel", 0))
     store.day(DAY, [photo("quarrel"), photo("strange")], [detection("quarrel", 0, 0.9)])
-    seen = [detection("strange", 0) | {"score": 0.83}, detection("quarrel", 0) | {"score": 0.1}]
+    seen = [detection("strange", 0) | {"score": 1.25}, detection("quarrel", 0) | {"score": 0.1}]
     seen.append(detection("nothing", None) | {"score": None})
-    unknown = pl.DataFrame(seen, schema=UNKNOWN_OBJECTS)
-    store.tables.write("unknown_equipment", unknown, UNKNOWN_OBJECTS, DAY)
+    unknown = pl.DataFrame(seen, schema=UNKNOWN_EQUIPMENT)
+    store.tables.write("unknown_equipment", unknown, UNKNOWN_EQUIPMENT, DAY)
     conflict = {"photo_id": photo_id("quarrel"), "agreement": 0.2, "conflict": "anna and bela differ on 3 boxes"}
     store.tables.write("label_conflicts", pl.DataFrame([conflict], schema=CONFLICTS), CONFLICTS)
     queue = queue_of(store)
     said = {photo_id: row["reason"] for photo_id, row in rows(queue).items()}
     assert said == {
         photo_id("quarrel"): "anna and bela differ on 3 boxes",
-        photo_id("strange"): "something in the middle left looks like equipment of no known class (0.83)",
+        photo_id("strange"): "something in the middle left looks like equipment of no known class (1.25)",
     }
     assert queue.without == ()
 
