@@ -7,6 +7,7 @@ meanwhile. It takes effect with the next import of labels, which the sensor `new
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -24,8 +25,10 @@ from mlops_assets.labels.class_decisions import (
 from mlops_assets.labels.schema import ANNOTATIONS, CLASS_DECISIONS, EQUIPMENT_CLASSES
 from mlops_assets.labels.vocabulary import Vocabulary
 from mlops_assets.use_case import UseCase
-from resources.class_decisions import ClassDecisionRecords
-from resources.tables import Tables
+
+if TYPE_CHECKING:  # a script without Dagster gives what has the same methods
+    from resources.class_decisions import ClassDecisionRecords
+    from resources.tables import Tables
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,8 @@ class ClassDesk:
     """The classes of one use case in one store."""
 
     use_case: UseCase
-    tables: Tables
-    records: ClassDecisionRecords
+    tables: "Tables"
+    records: "ClassDecisionRecords"
 
     def decide(
         self, decision: str, of: str, to: str | None = None, *, by: str, why: str, now: dt.datetime
@@ -139,4 +142,7 @@ def desk_of(use_case: UseCase, store: str) -> ClassDesk:
         use_case: As its file says.
         store: Address of its store.
     """
+    from resources.class_decisions import ClassDecisionRecords
+    from resources.tables import Tables
+
     return ClassDesk(use_case, Tables(root=store), ClassDecisionRecords(root=store))

@@ -34,7 +34,10 @@ def test_regions_are_bounded_and_the_likeliest_are_kept() -> None:
     assert np.allclose(found.objectness, [0.01 + i / 1000 for i in range(47, 47 - MAX_REGIONS, -1)])
 
 
-boxes = st.tuples(*(st.floats(8, 88) for _ in range(4))).filter(lambda b: b[2] - b[0] > 0.5 and b[3] - b[1] > 0.5)
+spans = st.tuples(st.floats(8, 87), st.floats(0, 1)).map(
+    lambda span: (span[0], span[0] + 0.6 + span[1] * (87.4 - span[0]))
+)
+boxes = st.tuples(spans, spans).map(lambda sides: (sides[0][0], sides[1][0], sides[0][1], sides[1][1]))
 
 
 @given(st.lists(boxes, min_size=1, max_size=5))

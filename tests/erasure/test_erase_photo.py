@@ -17,6 +17,7 @@ from upload_samples import picture
 from mlops_assets.dataset.making import todays_version
 from mlops_assets.dataset.restoring import kept_photos, open_version
 from mlops_assets.erasure.catalogue import TABLES
+from mlops_assets.erasure.rows import PARSED_LABELS
 from mlops_assets.photos.intake import conservation
 from resources.catalog_database import CatalogDatabase
 from resources.dataset_photos import DamagedDatasetError
@@ -62,10 +63,13 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
 
 
 def rows_of_others(small: Small) -> dict[str, list[dict[str, Any]]]:
-    """Every row of every table but the catalogue's that is not the photo's own, by file; without what it repeats."""
+    """Every row of every table that is not the photo's own, by file; without what it repeats.
+
+    But for the catalogue's, and what was read of label files, which goes whole: the next import reads them anew.
+    """
     repeated = ("near_duplicate_of", "reused_from", "compared_with")
     tables = small.store / "tables"
-    files = [path for path in sorted(tables.rglob("*.parquet")) if path.stem not in CATALOGUE]
+    files = [path for path in sorted(tables.rglob("*.parquet")) if path.stem not in {*CATALOGUE, PARSED_LABELS}]
     rows = {str(path.relative_to(tables)): pl.read_parquet(path) for path in files}
     return {
         name: [row for row in frame.drop(repeated, strict=False).to_dicts() if small.photo_id not in str(row)]

@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 from test_sensors import CASE, Ticks, drop_label, end
 
+from definitions import build_defs
 from mlops_assets.jobs import IMPORT_LABELS
 from mlops_assets.labels.class_decisions import declared_decision
 from mlops_assets.use_case import UseCase
@@ -47,7 +48,7 @@ def test_a_decision_asks_for_one_import(instance: dg.DagsterInstance, settings: 
     records.add("20261006T000000000000Z-1", {"any": "thing"})
     assert asked(ticks) == 1
     decided = UseCase.model_validate({**CASE.model_dump(), "class_decisions": [ENTRY]})
-    ticks.case = decided
+    ticks.case, ticks.definitions = decided, build_defs(settings, decided)
     assert asked(ticks) == 1
     records.add(declared_decision(decided.class_decisions[0]).decision_id, {"any": "thing"})
     assert asked(ticks) == 0  # the import recorded it, which is nothing new
