@@ -3,9 +3,9 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from html import escape
 from pathlib import PurePosixPath
 from urllib.parse import quote
-from xml.sax.saxutils import escape
 
 import polars as pl
 
@@ -96,4 +96,7 @@ def _holds(source: str, content: bytes, photo_id: str, names: Sequence[str]) -> 
 
 def _spellings(name: str) -> set[bytes]:
     """A name as text, JSON, XML and addresses spell it."""
-    return {text.encode() for text in (name, json.dumps(name)[1:-1], escape(name), quote(name), quote(name, safe=""))}
+    return {
+        text.encode()
+        for text in (name, json.dumps(name)[1:-1], escape(name, quote=False), quote(name), quote(name, safe=""))
+    }
