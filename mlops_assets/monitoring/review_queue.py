@@ -16,6 +16,7 @@ import polars as pl
 from mlops_assets.catalog.schema import DETECTIONS, UNKNOWN_EQUIPMENT
 from mlops_assets.dataset.schema import SPLIT_ASSIGNMENTS, TRAINING_DATASET
 from mlops_assets.detector.champion import Champion, latest_champion
+from mlops_assets.labels.class_links import ClassLinks
 from mlops_assets.labels.schema import ANNOTATIONS, EQUIPMENT_CLASSES
 from mlops_assets.monitoring import second_look, signals
 from mlops_assets.monitoring.disagreement import Refused, counted, disagreement
@@ -98,7 +99,7 @@ class Known:
 def load_known(tables: "Tables") -> Known:
     """Read what does not depend on the day; what is not there yet is empty."""
     classes = tables.read("equipment_classes", EQUIPMENT_CLASSES)
-    annotations = _merged(tables.read("annotations", ANNOTATIONS), classes)
+    annotations = ClassLinks.of(classes).resolve(tables.read("annotations", ANNOTATIONS))
     return Known(
         champion=latest_champion(tables),
         annotations=annotations,
@@ -110,14 +111,6 @@ def load_known(tables: "Tables") -> Known:
         conflicts=tables.read("label_conflicts", CONFLICTS),
         previous=tables.read("review_queue", REVIEW_QUEUE),
     )
-
-
-def _merged(annotations: pl.DataFrame, classes: pl.DataFrame) -> pl.DataFrame:
-    """Labels of a class that was merged into another one as labels of that one."""
-    into = dict(classes.filter(pl.col("status") == "merged").select("class_id", "merged_into").drop_nulls().iter_rows())
-    for _ in range(len(into)):  # a class may have been merged into one that was merged later
-        into = {class_id: into.get(target, target) for class_id, target in into.items()}
-    return annotations.with_columns(pl.col("class_id").replace(into))
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,7 @@
 import polars as pl
 
 from mlops_assets.boxes import BOX_COLUMNS
-from mlops_assets.labels.class_links import ClassLinks
-from mlops_assets.labels.relabelling import not_looked_for
+from mlops_assets.labels.relabelling import photos_to_relabel
 from mlops_assets.monitoring.schema import REVIEW_HISTORY
 from mlops_assets.monitoring.signals import SIGNALS, as_signals
 
@@ -21,27 +20,13 @@ def relabel(annotations: pl.DataFrame, classes: pl.DataFrame, homes: pl.DataFram
         classes: EQUIPMENT_CLASSES.
         homes: photo_id, enclosure_id of the labelled photos.
     """
-    boxes = ClassLinks.of(classes).resolve(annotations).select("photo_id", "class_id").unique()
-    shown = boxes.join(homes, on="photo_id").select("enclosure_id", "class_id").unique()
-    missing = (
-        not_looked_for(annotations, classes)
-        .join(homes, on="photo_id")
-        .join(classes.select("class_id", "class_name"), on="class_id")
-        .join(shown.with_columns(here=pl.lit(True)), on=["enclosure_id", "class_id"], how="left")
-        .with_columns(pl.col("here").fill_null(False))
-        .sort("photo_id", "here", "class_id", descending=[False, True, False])
-    )
+    is_nearby = pl.col("shown_nearby").list.len() > 0
     return (
-        missing.group_by("photo_id", maintain_order=True)
-        .agg(
-            pl.when(pl.col("here").any()).then(IN_ENCLOSURE).otherwise(ELSEWHERE).alias("score"),
-            pl.format(
-                "labelled before {} existed{}",
-                pl.col("class_name").str.join(", "),
-                pl.when(pl.col("here").any())
-                .then(pl.format(", and {} is in this enclosure", pl.col("class_name").first()))
-                .otherwise(pl.lit("")),
-            ).alias("words"),
+        photos_to_relabel(annotations, homes, classes)
+        .select(
+            "photo_id",
+            pl.when(is_nearby).then(IN_ENCLOSURE).otherwise(ELSEWHERE).alias("score"),
+            pl.col("reason").alias("words"),
         )
         .pipe(as_signals, "relabel")
     )

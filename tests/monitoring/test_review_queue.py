@@ -118,7 +118,7 @@ def test_photos_labelled_before_a_class_existed_come_first(store: SmallStore) ->
     queue = queue_of(store, budget=10)
     assert queue.rows["photo_id"].to_list()[:2] == [photo_id("old"), photo_id("elsewhere")]
     first = queue.rows.row(0, named=True)
-    assert first["reason"] == "labelled before surge_arrester existed, and surge_arrester is in this enclosure"
+    assert first["reason"] == "labelled before surge_arrester existed, which another photo of CAB-1 shows"
     assert [(b["class_name"], b["confidence"]) for b in first["suggested_boxes"]] == [("splitter", 1.0)]
 
 
