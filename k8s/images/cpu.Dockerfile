@@ -23,12 +23,13 @@ COPY k8s/images/requirements-cpu.lock ./
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv/bin/uv venv --python "$(command -v python)" venv && \
     uv/bin/uv pip sync --python venv/bin/python --require-hashes --no-build requirements-cpu.lock
-# A quarter of a gigabyte that nothing here loads: tests of packages, their headers and source maps, the async Kubernetes
-# client, and the ONNX Runtime for programs in C++.
+# Nearly 300 MB that nothing here loads: tests of packages, their headers, C sources, stubs and source maps, the async
+# Kubernetes client, Arrow's Flight, and the ONNX Runtime for programs in C++.
 RUN find venv/lib -depth \( \
       -type d \( -name tests -o -path '*/kubernetes/aio' \) -o \
       -type f \( -name '*.map' -o -name '*.h' -o -name '*.hpp' -o -name '*.pxd' -o -name '*.pyx' -o -name '*.a' \
-        -o -name 'libonnxruntime.so.*' \) \
+        -o -name '*.c' -o -name '*.pyi' -o -name 'libarrow_flight.so.*' -o -name 'libarrow_python_flight.so*' \
+        -o -name '_flight.*.so' -o -name 'libonnxruntime.so.*' \) \
     \) -exec rm -rf '{}' +
 # The image never changes, so bytecode need not be held against its source.
 RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash venv/lib && \

@@ -42,7 +42,7 @@ CASE = {
     "title": "Small",
     "start": "2026-10-05",
     "new_class": {"min_boxes": 2, "min_enclosures": 2},
-    "training": {"image_size": 160, "epochs": 4, "batch": 4, "close_mosaic": 0, "mosaic": 0.0},
+    "training": {"image_size": 160, "epochs": 10, "batch": 4, "close_mosaic": 0, "mosaic": 0.0},
     "inventory": {"default_threshold": 0.05},
     # Shows that the path works, not that the detector is good: no floor, any fall allowed.
     "promotion": {"floor_ap50": 0.0, "tolerance": 1.0, "max_class_fall": 1.0, "bootstrap_samples": 100},
