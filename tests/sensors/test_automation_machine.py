@@ -117,7 +117,6 @@ class TestAutomationForLong(Automation.TestCase):  # type: ignore[misc]
     settings = settings(max_examples=60, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-@pytest.mark.slow
 def test_a_thousand_ticks_over_fifty_drops() -> None:
     """Labels are dropped minutes or days apart; between ticks things restart, fail and are evaluated twice."""
     world, chance = World(), random.Random(6)  # noqa: S311 a scenario, no secret
