@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from mlops_assets.jobs import SYNC_LABEL_STUDIO
+from mlops_assets.jobs import SYNC_LABEL_STUDIO, USE_CASE_TAG
 from mlops_assets.labelling.schema import LABEL_STUDIO_TASKS
 from mlops_assets.labels.schema import EQUIPMENT_CLASSES
 from mlops_assets.monitoring.schema import REVIEW_QUEUE
@@ -21,6 +21,9 @@ from sensors.requests import earlier_attempts, is_busy, run_request
 
 if TYPE_CHECKING:
     import polars as pl
+
+HERE_TAG = "mlops/label_studio_here"
+"""On a run that this sensor asked for: `Seen.here`."""
 
 
 @dataclass(frozen=True)
@@ -57,26 +60,36 @@ class Seen:
         return "tasks or annotations changed" if self.newest > self.known_newest else ""
 
     @property
+    def here(self) -> str:
+        """Digest of what should be there."""
+        facts = json.dumps([self.queue, self.classes, self.erased, self.day])
+        return hashlib.sha256(facts.encode()).hexdigest()[:16]
+
+    @property
     def key(self) -> str:
         """Of the request: what is the same here and there, is not asked for twice."""
         there = [self.newest, self.tasks] if self.there else []
-        facts = json.dumps([self.queue, self.classes, self.erased, self.day, there])
+        facts = json.dumps([self.here, there])
         return "label-studio-" + hashlib.sha256(facts.encode()).hexdigest()[:16]
 
 
-def decide_sync(seen: Seen, attempts: list[Attempt], *, busy: bool) -> Decision:
+def decide_sync(seen: Seen, attempts: list[Attempt], *, busy: bool, synced: str | None = None) -> Decision:
     """Synchronise when Label Studio changed, or what should be there; never beside another synchronisation.
 
     Args:
         seen: What this tick found.
         attempts: Earlier runs for the same.
         busy: Whether a synchronisation is queued or running.
+        synced: `Seen.here` of the last one that succeeded; None if that is not known. After another than now's, what
+            was synchronised before it does not count: a queue may come back to what it was.
     """
     if seen.tasks is None and not seen.queue:
         return Decision(seen.key, None, "there is no review queue yet")
     if busy:
         return Decision(seen.key, None, "a synchronisation is queued or running")
-    decision = decide_attempt(seen.key, attempts)
+    is_back = synced is not None and synced != seen.here
+    done = (attempt.number for attempt in attempts if attempt.status == "succeeded" and is_back)
+    decision = decide_attempt(seen.key, attempts, spent=max(done, default=0))
     why = seen.there or "queue, classes, erasures or day changed"
     reason = f"{why}: {decision.reason}" if decision.attempt is not None else decision.reason
     return Decision(seen.key, decision.attempt, reason)
@@ -104,12 +117,20 @@ def label_studio(use_case: UseCase, interval: int) -> dg.SensorDefinition:
             return dg.SkipReason(str(error))
         attempts = earlier_attempts(context.instance, use_case.name, seen.key)
         busy = is_busy(context.instance, use_case.name, SYNC_LABEL_STUDIO)
-        decision = decide_sync(seen, attempts, busy=busy)
+        decision = decide_sync(seen, attempts, busy=busy, synced=_last_synced(context.instance, use_case.name))
         if decision.attempt is None:
             return dg.SkipReason(decision.reason)
-        return dg.SensorResult(run_requests=[run_request(use_case.name, decision)])
+        return dg.SensorResult(run_requests=[run_request(use_case.name, decision, **{HERE_TAG: seen.here})])
 
     return sensor
+
+
+def _last_synced(instance: dg.DagsterInstance, use_case: str) -> str | None:
+    succeeded = dg.RunsFilter(
+        job_name=SYNC_LABEL_STUDIO, statuses=[dg.DagsterRunStatus.SUCCESS], tags={USE_CASE_TAG: use_case}
+    )
+    runs = instance.get_runs(succeeded, limit=1)
+    return runs[0].tags.get(HERE_TAG) if runs else None
 
 
 def _look(server: LabelStudio, photos: PhotoStore, tables: Tables) -> Seen:

@@ -148,6 +148,16 @@ def test_the_sensor_asks_until_both_sides_agree_and_then_for_what_changes(
         assert tick(settings, instance).said == "already done"
 
 
+def test_a_queue_that_comes_back_to_what_it_was_is_synchronised_again(settings: Settings) -> None:
+    with dg.instance_for_test() as instance:
+        tables = Tables(root=settings.places("case").store)
+        agree(settings, instance)
+        for photos in ((1, 2, 3), (1, 2), (1, 2, 3)):
+            tables.write("review_queue", queue(*photos), REVIEW_QUEUE)
+            assert agree(settings, instance), photos
+        assert tick(settings, instance).said == "already done"
+
+
 def test_a_server_that_is_down_fails_no_tick(settings: Settings, double: LabelStudioDouble) -> None:
     double.fault = lambda number, method, path: "reset"
     with dg.instance_for_test() as instance:
