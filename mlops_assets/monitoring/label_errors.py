@@ -74,8 +74,10 @@ def find_label_errors(
         .join(looked_for, on="photo_id")
         .join(known, on=["photo_id", "class_id"], how="left")
         .filter((pl.col("class_id") < pl.col("looked_for")) | pl.col("labelled"))
+        # Of predictions that are as similar to a label the surest is taken: the first.
+        .sort("photo_id", "confidence", "class_id", *BOX_COLUMNS, descending=[False, True, *[False] * 5])
     )
-    boxes = labels.drop_nulls("class_id")
+    boxes = labels.drop_nulls("class_id").sort("photo_id", "class_id", *BOX_COLUMNS)
     by_photo = {key[0]: group for key, group in boxes.partition_by("photo_id", as_dict=True).items()}
     rows: list[dict[str, Any]] = []
     for (photo_id,), group in found.partition_by("photo_id", as_dict=True).items():
