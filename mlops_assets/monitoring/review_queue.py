@@ -17,7 +17,7 @@ from mlops_assets.catalog.schema import DETECTIONS, UNKNOWN_EQUIPMENT
 from mlops_assets.dataset.schema import SPLIT_ASSIGNMENTS, TRAINING_DATASET
 from mlops_assets.detector.champion import Champion, latest_champion
 from mlops_assets.labels.class_links import ClassLinks
-from mlops_assets.labels.schema import ANNOTATIONS, EQUIPMENT_CLASSES
+from mlops_assets.labels.schema import ANNOTATIONS, EQUIPMENT_CLASSES, LABEL_CONFLICTS
 from mlops_assets.monitoring import second_look, signals
 from mlops_assets.monitoring.disagreement import Refused, counted, disagreement
 from mlops_assets.monitoring.label_errors import find_label_errors
@@ -29,9 +29,6 @@ from mlops_assets.use_case import InventoryRules, ReviewRules
 
 if TYPE_CHECKING:
     from resources.tables import Tables
-
-CONFLICTS = pl.Schema({"photo_id": pl.String(), "agreement": pl.Float64(), "conflict": pl.String()})
-"""What is read of the table `label_conflicts`, which stands beside the annotations."""
 
 CANDIDATES_A_PLACE = 10
 """Candidates kept in memory of each kind, by place in the queue; the selection needs more than are chosen."""
@@ -51,7 +48,7 @@ class Known:
         dataset: TRAINING_DATASET.
         labelled: photo_id, enclosure_id, shot and the measures of `signals.MEASURES` of every labelled photo.
         history: REVIEW_HISTORY.
-        conflicts: CONFLICTS.
+        conflicts: LABEL_CONFLICTS.
         previous: REVIEW_QUEUE as it was.
     """
 
@@ -108,7 +105,7 @@ def load_known(tables: "Tables") -> Known:
         dataset=tables.read("training_dataset", TRAINING_DATASET),
         labelled=labelled_photos(tables, annotations),
         history=tables.read("review_history", REVIEW_HISTORY),
-        conflicts=tables.read("label_conflicts", CONFLICTS),
+        conflicts=tables.read("label_conflicts", LABEL_CONFLICTS),
         previous=tables.read("review_queue", REVIEW_QUEUE),
     )
 

@@ -9,9 +9,9 @@ import pytest
 from small_store import LABELLED_AT, SmallStore, detection, label, photo, photo_id
 
 from mlops_assets.catalog.schema import DETECTIONS, UNKNOWN_EQUIPMENT
-from mlops_assets.labels.schema import EQUIPMENT_CLASSES
+from mlops_assets.labels.schema import EQUIPMENT_CLASSES, LABEL_CONFLICTS
 from mlops_assets.monitoring.disagreement import Refused
-from mlops_assets.monitoring.review_queue import CONFLICTS, Queue, build_queue, load_known
+from mlops_assets.monitoring.review_queue import Queue, build_queue, load_known
 from mlops_assets.monitoring.schema import REVIEW_HISTORY, REVIEW_QUEUE
 from mlops_assets.use_case import InventoryRules, ReviewRules
 
@@ -171,7 +171,7 @@ def test_what_other_tables_know_is_used_once_they_are_there(store: SmallStore) -
     unknown = pl.DataFrame(seen, schema=UNKNOWN_EQUIPMENT)
     store.tables.write("unknown_equipment", unknown, UNKNOWN_EQUIPMENT, DAY)
     conflict = {"photo_id": photo_id("quarrel"), "agreement": 0.2, "conflict": "anna and bela differ on 3 boxes"}
-    store.tables.write("label_conflicts", pl.DataFrame([conflict], schema=CONFLICTS), CONFLICTS)
+    store.tables.write("label_conflicts", pl.DataFrame([conflict], schema=LABEL_CONFLICTS), LABEL_CONFLICTS)
     queue = queue_of(store)
     said = {photo_id: row["reason"] for photo_id, row in rows(queue).items()}
     assert said == {
