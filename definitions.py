@@ -47,6 +47,7 @@ from resources.output_folder import OutputFolder
 from resources.photo_store import PhotoStore
 from resources.settings import Settings, load_settings
 from resources.tables import Tables, parquet_tables
+from sensors.champion_changed import champion_changed
 from sensors.component_changed import component_changed
 from sensors.label_studio import label_studio
 from sensors.late_photos import LOOKS_APART, late_photos
@@ -105,6 +106,7 @@ def build_defs(
             late_photos(use_case, LOOKS_APART * settings.sensor_interval),
             new_labels(use_case, settings.sensor_interval),
             new_equipment_classes(use_case, settings.sensor_interval),
+            champion_changed(use_case, settings.sensor_interval),
             component_changed(use_case, jobs, settings.sensor_interval),
             *([label_studio(use_case, LOOKS_APART * settings.sensor_interval)] if with_label_studio else []),
             *run_end_sensors(use_case.name, tracking_uri, settings.sensor_interval),
