@@ -75,7 +75,7 @@ def build_jobs(
             selection=dg.AssetSelection.assets(*(dg.AssetKey([use_case.name, step]) for step in steps)),
             description=_DESCRIPTIONS[name],
             executor_def=executors.get(name),
-            config=_order(use_case.name, name),
+            config=_order(name),
             # As tags of the job, which a backfill's runs take over; run_tags they do not (dagster 1.13).
             tags=_tags(use_case.name, name),
         )
@@ -83,13 +83,13 @@ def build_jobs(
     }
 
 
-def _order(use_case: str, job: str) -> dict[str, object] | None:
-    return champion_config(use_case, decision=_ORDERS[job], reason="", by="") if job in _ORDERS else None
+def _order(job: str) -> dict[str, object] | None:
+    return champion_config(decision=_ORDERS[job], reason="", by="") if job in _ORDERS else None
 
 
-def champion_config(use_case: str, **config: str) -> dict[str, object]:
-    """Run configuration of the asset champion_detector, whose op is called so."""
-    return {"ops": {f"{use_case}__champion_detector": {"config": config}}}
+def champion_config(**config: str) -> dict[str, object]:
+    """Run configuration of the asset champion_detector."""
+    return {"ops": {"champion_detector": {"config": config}}}
 
 
 def _tags(use_case: str, job: str) -> dict[str, str]:

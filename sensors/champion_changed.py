@@ -44,7 +44,7 @@ def champion_changed(use_case: UseCase, interval: int) -> dg.SensorDefinition:
             return dg.SkipReason(decision.reason)
         context.log.info("Asking for a record: %s", decision.reason)
         request = run_request(use_case.name, decision)
-        config = champion_config(use_case.name, decision="follow_alias")
+        config = champion_config(decision="follow_alias")
         return dg.SensorResult(run_requests=[request._replace(run_config=config)])
 
     return sensor
