@@ -84,7 +84,7 @@ def champion_detector(
             rules=use_case.promotion,
         ),
         faults=lambda version: faults(version, download, threads=machine.threads),
-        run_id=context.run_id,
+        run_id=context.run.run_id,
     )
     try:
         outcomes = desk.carry_out(config.order())
@@ -97,7 +97,7 @@ def champion_detector(
         candidate=candidate.version,
         class_boxes=detector_weights.item(0, "class_boxes"),
         snapshot=snapshot_name(training_dataset),
-        run_id=context.run_id,
+        run_id=context.run.run_id,
     )
     for reason in (reason for outcome in outcomes for reason in outcome.reasons):
         context.log.info(reason)
