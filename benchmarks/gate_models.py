@@ -17,7 +17,7 @@ from mlops_assets.use_case import TrainingRules
 IMAGE_SIZE = 320
 THREADS = 1
 CHAMPION_EPOCHS = 3
-FURTHER = ((1, 4), (2, 3), (3, 3), (4, 4), (5, 4))
+FURTHER = ((1, 4), (2, 2), (3, 2), (4, 3), (5, 3))
 """Seed and epochs of the trainings that go on from the champion."""
 
 

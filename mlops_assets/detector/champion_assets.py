@@ -124,7 +124,7 @@ def _metadata(table: pl.DataFrame, outcomes: "list[Outcome]") -> dict[str, Any]:
     }
 
 
-@dg.asset(group_name="detector", kinds={"mlflow", "polars"}, op_tags=CPU_LIGHT, retry_policy=RETRY)
+@dg.asset(group_name="detector", kinds={"mlflow", "polars"}, op_tags=CPU_LIGHT, retry_policy=RETRY, pool="champion")
 def champion_history(
     context: dg.AssetExecutionContext, champion_detector: pl.DataFrame, model_registry: ModelRegistry
 ) -> pl.DataFrame:
