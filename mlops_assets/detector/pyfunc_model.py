@@ -39,7 +39,10 @@ class DetectorModel(PythonModel):  # type: ignore[misc]
         self._names = parse_class_map(checked["class_map"].read_text(encoding="utf-8"))
         self._predictor = OnnxPredictor(checked["onnx"], list(self._names), threads=context.model_config["threads"])
 
-    def predict(self, context: PythonModelContext, model_input: Any, params: dict[str, Any] | None = None) -> Any:
+    # MLflow warns of any type of `model_input` but its own.
+    def predict(  # type: ignore[no-untyped-def]
+        self, context: PythonModelContext, model_input, params: dict[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
         """Detect in every row's photo.
 
         Args:

@@ -68,7 +68,7 @@ class Front:
     def __init__(
         self, model_name: str, follower: Follower, scoring: ASGIApp, pool: ThreadPoolExecutor, limits: RequestLimits
     ) -> None:
-        self._model_name = model_name
+        self.model_name = model_name
         self._follower = follower
         self._scoring = scoring
         self._pool = pool
@@ -113,7 +113,7 @@ class Front:
     async def _ready(self, exchange: "_Exchange") -> None:
         state = self._follower.state()
         status = 200 if self._follower.current() else 503
-        content = {"ready": status == 200, "model": self._model_name, **asdict(state)}
+        content = {"ready": status == 200, "model": self.model_name, **asdict(state)}
         await exchange.send_json(status, content)
 
     async def _admitted(self, exchange: "_Exchange") -> None:
@@ -149,7 +149,7 @@ class Front:
         looked = await self._looks(detector, photos, confidence)
         total = 1000 * (time.perf_counter() - arrived)
         content = {
-            "model": self._model_name,
+            "model": self.model_name,
             "model_version": detector.version,
             "photos": looked,
             "milliseconds": {
