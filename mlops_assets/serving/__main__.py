@@ -16,8 +16,9 @@ from mlops_assets.serving.following import Follower
 from mlops_assets.serving.front import Front, RequestLimits
 from mlops_assets.serving.photos import PhotoLimits
 from mlops_assets.use_case import UseCaseError, load_use_case, registered_model
+from resources.alias_lookup import alias_version
 from resources.mlflow_client import fail_soon
-from resources.model_registry import ModelRegistry
+from resources.model_registry import CHAMPION, ModelRegistry
 from resources.settings import Settings, SettingsError, load_settings
 
 KEEP_ALIVE_SECONDS = 75
@@ -40,11 +41,13 @@ def build_app(settings: Settings) -> Front:
     )
     downloads = Path(settings.fill(settings.scratch, use_case.name)) / "models"
     follower = Follower(
-        registry,
+        partial(alias_version, registry.tracking_uri, registry.model_name, CHAMPION),
+        registry.version,
         partial(
             open_version,
             download=lambda version, name: registry.download(version, name, downloads),
             default_threshold=use_case.inventory.default_threshold,
+            threads=settings.thread_count(),
             limits=PhotoLimits(use_case.intake.max_pixels, use_case.intake.normalised_long_side),
         ),
         default_threshold=use_case.inventory.default_threshold,

@@ -93,18 +93,28 @@ def thresholds_for(version: RegisteredVersion, default: float) -> dict[int, floa
 
 
 def open_version(
-    version: RegisteredVersion, download: Download, *, default_threshold: float, limits: PhotoLimits
+    version: RegisteredVersion,
+    download: Download,
+    *,
+    default_threshold: float,
+    limits: PhotoLimits,
+    threads: int,
 ) -> ServedDetector:
     """Fetch a version, open it and let it look at a blank photo or two.
 
-    One thread a network: the server runs as many photos at a time as it has threads.
+    Args:
+        version: In the registry.
+        download: Brings its export.
+        default_threshold: For classes whose threshold it does not name.
+        limits: Of photos.
+        threads: That will call `detect` at the same time.
 
     Raises:
         PredictionError: The export does not fit the class map.
         ModelRegistryError: Its bytes are not those that were registered.
     """
     names = class_map_of(version)
-    predictor = OnnxPredictor(download(version.version, files.ONNX), list(names), threads=1)
+    predictor = OnnxPredictor(download(version.version, files.ONNX), list(names), threads=threads)
     opened = ServedDetector(version.version, names, thresholds_for(version, default_threshold), predictor, limits)
     for _ in range(WARM_UPS):
         opened.detect(_blank())

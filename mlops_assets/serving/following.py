@@ -9,21 +9,16 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from mlops_assets.serving.detector import RegisteredVersion, ServedDetector, thresholds_for
 
 LONGEST_PAUSE = 300.0
 """Seconds at most between two tries to open a version that could not be opened."""
 
+POLLS_A_LOOK = 6
+"""Every so many polls the serving version itself is looked at too: its thresholds may have been set anew."""
+
 _log = logging.getLogger(__name__)
-
-
-class Registry(Protocol):
-    """What is needed of the model registry."""
-
-    def champion(self) -> Any:
-        """The `RegisteredVersion` that is to serve, or None."""
 
 
 class VersionError(RuntimeError):
@@ -65,7 +60,8 @@ class Follower:
     """The version that serves, kept up to date by a thread.
 
     Args:
-        registry: Names the champion.
+        alias: Asks the registry for the champion's number, None without one; cheap, since it is asked at every poll.
+        version: Gives a version by its number.
         open_version: Gives a version open and warm.
         default_threshold: For classes whose threshold the version does not name.
         interval: Seconds between two polls.
@@ -73,13 +69,15 @@ class Follower:
 
     def __init__(
         self,
-        registry: Registry,
+        alias: Callable[[], str | None],
+        version: Callable[[str], RegisteredVersion],
         open_version: Callable[[RegisteredVersion], ServedDetector],
         *,
         default_threshold: float,
         interval: float,
     ) -> None:
-        self._registry = registry
+        self._alias = alias
+        self._version = version
         self._open = open_version
         self._default = default_threshold
         self._interval = interval
@@ -111,12 +109,14 @@ class Follower:
         known, polled_at, failure = self._state, self._state.polled_at, ""
         before = self._serving
         try:
-            champion = self._registry.champion()
+            number = self._alias()
             polled_at = time.time()
-            if champion is None:
+            if number is None:
                 failure = "The registered model has no alias 'champion'; promote a version"
-            else:
-                self._serve(champion)
+            elif before is None or number != before.version:
+                self._swap(number)
+            elif known.polls % POLLS_A_LOOK == 0:
+                self._look_again(before)
         except Exception as error:  # noqa: BLE001  whatever fails, what serves goes on, and the state says it
             failure = _sentence(error)
         if failure and failure != known.failure:
@@ -134,32 +134,27 @@ class Follower:
             swaps=known.swaps + swapped,
         )
 
-    def _serve(self, champion: RegisteredVersion) -> None:
-        serving = self._serving
-        if serving is None or serving.version != champion.version:
-            opened = self._opened(champion)
-            self._serving = opened  # what served before goes with the last request that holds it
-            _log.info("Version %s serves, after %s", opened.version, _named(serving))
-            return
-        thresholds = thresholds_for(champion, self._default)
-        if thresholds != serving.thresholds:
-            self._serving = serving.with_thresholds(thresholds)
-            _log.info("Version %s serves with other thresholds", serving.version)
-
-    def _opened(self, champion: RegisteredVersion) -> ServedDetector:
+    def _swap(self, number: str) -> None:
         """Open a version; one that could not be opened is tried again ever more seldom, since a try is a download."""
-        broken = self._broken if self._broken and self._broken.version == champion.version else None
+        broken = self._broken if self._broken and self._broken.version == number else None
         if broken and time.monotonic() < broken.next_try:
             raise VersionError(broken.reason)
         try:
-            opened = self._open(champion)
+            opened = self._open(self._version(number))
         except Exception as error:
-            reason = f"Version {champion.version} cannot be opened: {_sentence(error)}"
+            reason = f"Version {number} cannot be opened: {_sentence(error)}"
             pause = min(2 * broken.pause, LONGEST_PAUSE) if broken else self._interval
-            self._broken = _Broken(champion.version, reason, time.monotonic() + pause, pause)
+            self._broken = _Broken(number, reason, time.monotonic() + pause, pause)
             raise VersionError(reason) from error
+        _log.info("Version %s serves, after %s", number, _named(self._serving))
         self._broken = None
-        return opened
+        self._serving = opened  # what served before goes with the last request that holds it
+
+    def _look_again(self, serving: ServedDetector) -> None:
+        thresholds = thresholds_for(self._version(serving.version), self._default)
+        if thresholds != serving.thresholds:
+            self._serving = serving.with_thresholds(thresholds)
+            _log.info("Version %s serves with other thresholds", serving.version)
 
     def _follow(self) -> None:
         pause = 0.0

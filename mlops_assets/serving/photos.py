@@ -8,12 +8,10 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from mlops_assets.photos.examination import JPEG_QUALITY
 from mlops_assets.photos.pictures import PictureFacts, decode, inspect
 from mlops_assets.photos.quarantine import QuarantineError
 from mlops_assets.serving.refusals import RefusalError
-
-NORMALISED_QUALITY = 90
-"""JPEG quality of a photo in another format, as the intake stores it."""
 
 _START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = b"\xff\xd8", b"\xff\xd9", 0xDA
 _UTC = ZoneInfo("UTC")
@@ -59,7 +57,7 @@ def _normalised(content: bytes, facts: PictureFacts, limits: PhotoLimits) -> Tak
     import simplejpeg
 
     _, pixels = decode(content, long_side=limits.long_side, max_pixels=limits.max_pixels, zone=_UTC)
-    encoded = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=NORMALISED_QUALITY, colorspace="RGB")
+    encoded = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=JPEG_QUALITY, colorspace="RGB")
     return TakenPhoto(bytes(encoded), facts.width, facts.height)
 
 

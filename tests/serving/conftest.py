@@ -11,9 +11,15 @@ from rehearsal.processes import Command, free_port, running
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """MLflow's tables take seconds to make, so that all share them; registered models have names of their own."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def server(uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("serving")
-    serving = Server(free_port(), f"sqlite:///{folder}/mlflow.db")
+    serving = Server(free_port(), uri)
     versions = {
         "left": contents(folder / "left", tiny_export(folder / "left.onnx", router_at=16)),
         "right": contents(folder / "right", tiny_export(folder / "right.onnx", router_at=32), mlflow=False),

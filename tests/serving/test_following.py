@@ -14,9 +14,9 @@ from tiny_model import CLASSES, THRESHOLDS, contents, jpeg, register, registry, 
 
 from mlops_assets.detector import files
 from mlops_assets.serving.detector import ServedDetector, open_version
-from mlops_assets.serving.following import Follower
+from mlops_assets.serving.following import POLLS_A_LOOK, Follower
 from mlops_assets.serving.photos import PhotoLimits
-from resources.mlflow_client import fail_soon
+from resources.alias_lookup import alias_version
 from resources.model_registry import ModelRegistry, ModelVersionInfo
 from resources.settings import PROJECT
 
@@ -33,13 +33,11 @@ class Address:
     def registry(self) -> ModelRegistry:
         return registry(self.uri, self.model)
 
-    def champion(self) -> ModelVersionInfo | None:
-        return self.registry().champion()
+    def alias(self) -> str | None:
+        return alias_version(self.uri, self.model, "champion")
 
-
-@pytest.fixture(scope="module")
-def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('following')}/mlflow.db"
+    def version(self, number: str) -> ModelVersionInfo:
+        return self.registry().version(number)
 
 
 @pytest.fixture
@@ -54,8 +52,9 @@ def follower(address: Address, folder: Path, interval: float = 60) -> Follower:
         download=lambda version, name: there.download(version, name, folder / "downloads"),
         default_threshold=0.3,
         limits=PhotoLimits(),
+        threads=1,
     )
-    return Follower(address, opened, default_threshold=0.3, interval=interval)
+    return Follower(address.alias, address.version, opened, default_threshold=0.3, interval=interval)
 
 
 def champion(address: Address, folder: Path, **more: Any) -> str:
@@ -101,7 +100,6 @@ def test_an_old_version_lives_as_long_as_its_requests_and_is_freed_then(address:
 def test_a_registry_that_is_away_leaves_what_serves_and_is_asked_on(
     address: Address, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fail_soon()
     first = champion(address, tmp_path)
     followed, uri = follower(address, tmp_path), address.uri
     followed.poll()
@@ -148,7 +146,8 @@ def test_versions_without_thresholds_take_the_use_cases(address: Address, tmp_pa
     assert serving is not None
     assert serving.thresholds == dict.fromkeys(THRESHOLDS, 0.3)
     address.registry().set_tags(serving.version, {"thresholds": {"0": 0.8}})
-    followed.poll()
+    for _ in range(POLLS_A_LOOK):
+        followed.poll()
     changed = followed.current()
     assert changed is not None
     assert changed.thresholds == {0: 0.8, 3: 0.3}
