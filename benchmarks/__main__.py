@@ -19,6 +19,7 @@ from benchmarks import (
     quality,
     racks,
     sensors,
+    serving,
     start,
     training,
     unknown_equipment,
@@ -41,6 +42,7 @@ SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "labels": labels.run,
     "label_errors": label_errors.run,
     "unknown_equipment": unknown_equipment.run,
+    "serving": serving.run,
 }
 
 
