@@ -11,6 +11,9 @@ from mlops_assets.photos.pixels import Image
 LabelledBox = tuple[str, float | None, float, float, float, float]
 """Label, confidence (None for a person's label), and box_x, box_y, box_w, box_h relative to the photo."""
 
+Colour = tuple[int, int, int]
+"""Blue, green, red, 0 to 255."""
+
 # Okabe and Ito's palette, told apart by colour-blind people too; BGR.
 _COLOURS = ((178, 114, 0), (0, 94, 213), (115, 158, 0), (167, 121, 204), (0, 159, 230), (233, 180, 86), (66, 228, 240))
 
@@ -53,21 +56,44 @@ def annotate(image: Image, boxes: Sequence[LabelledBox]) -> Image:
         image: (height, width, 3), BGR.
         boxes: In any order; the most confident is drawn last, on top.
     """
-    import cv2
-
     drawn = image.copy()
-    height, width = image.shape[:2]
-    thickness = max(1, round(max(height, width) / 400))
     colours = {label: _COLOURS[i % len(_COLOURS)] for i, label in enumerate(sorted({box[0] for box in boxes}))}
-    for label, confidence, x, y, w, h in sorted(boxes, key=lambda box: box[1] if box[1] is not None else 1.0):
-        left, top = round((x - w / 2) * width), round((y - h / 2) * height)
-        right, bottom = round((x + w / 2) * width), round((y + h / 2) * height)
-        cv2.rectangle(drawn, (left, top), (right, bottom), colours[label], thickness)
-        _write(drawn, label if confidence is None else f"{label} {confidence:.2f}", left, top, colours[label])
+    for label, confidence, *box in sorted(boxes, key=lambda box: box[1] if box[1] is not None else 1.0):
+        text = label if confidence is None else f"{label} {confidence:.2f}"
+        draw_box(drawn, (box[0], box[1], box[2], box[3]), colours[label], text)
     return drawn
 
 
-def _write(image: Image, text: str, left: int, top: int, colour: tuple[int, int, int]) -> None:
+def draw_box(
+    image: Image,
+    box: tuple[float, float, float, float],
+    colour: Colour,
+    text: str | None = None,
+    *,
+    thickness: int | None = None,
+) -> None:
+    """Draw a box on a photo, in place.
+
+    Args:
+        image: (height, width, 3), BGR.
+        box: box_x, box_y, box_w, box_h relative to the photo.
+        colour: BGR.
+        text: Written above it.
+        thickness: Of its lines, pixels; fit for the photo where None.
+    """
+    import cv2
+
+    height, width = image.shape[:2]
+    thickness = thickness or max(1, round(max(height, width) / 400))
+    x, y, w, h = box
+    left, top = round((x - w / 2) * width), round((y - h / 2) * height)
+    right, bottom = round((x + w / 2) * width), round((y + h / 2) * height)
+    cv2.rectangle(image, (left, top), (right, bottom), colour, thickness)
+    if text is not None:
+        _write(image, text, left, top, colour)
+
+
+def _write(image: Image, text: str, left: int, top: int, colour: Colour) -> None:
     import cv2
 
     height, width = image.shape[:2]
