@@ -2,18 +2,16 @@
 
 import datetime as dt
 import json
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 import dagster as dg
 import polars as pl
 
 from mlops_assets.compute import CPU_BATCH, CPU_LIGHT, GPU_TRAIN, RETRY
 from mlops_assets.detector import files
-from mlops_assets.detector.schema import CHAMPION_DETECTOR, DETECTOR_EVALUATION, DETECTOR_WEIGHTS
+from mlops_assets.detector.schema import CHAMPION_DETECTOR, DETECTOR_WEIGHTS
 from mlops_assets.metadata import picture, preview
 from mlops_assets.progress import logged_progress
 from mlops_assets.use_case import UseCase, registered_model
@@ -26,7 +24,6 @@ from resources.tombstones import Tombstones
 
 if TYPE_CHECKING:
     from mlops_assets.detector.candidate import Candidate
-    from mlops_assets.detector.evaluation_report import Report
     from mlops_assets.detector.other_champion import OtherChampion
 
 
@@ -165,9 +162,10 @@ def detector_evaluation(
 ) -> pl.DataFrame:
     """Candidate and champion on the same snapshot of val and test; the candidate's thresholds, chosen on val."""
     from mlops_assets.dataset.restoring import kept_photos
-    from mlops_assets.detector import evaluation_report as reporting
-    from mlops_assets.detector.judging import class_map_of, judge, links_of
-    from mlops_assets.detector.slices import photo_facts
+    from mlops_assets.detector.evaluating import evaluate_versions
+    from mlops_assets.detector.evaluation_pictures import log_pictures, small_charts, small_misses
+    from mlops_assets.detector.evaluation_report import TABLES
+    from mlops_assets.detector.judging import links_of
     from mlops_assets.detector.snapshot import SPLIT_PREDICTIONS, snapshot_name
     from mlops_assets.detector.snapshot_predictions import SO_FAR, SnapshotPredictions, earlier_predictions
 
@@ -175,7 +173,6 @@ def detector_evaluation(
         return model_registry.download(version, name, Path(machine.scratch) / "models")
 
     versions = [model_registry.version(detector_weights.item(0, "model_version"))]
-    links = links_of(download(versions[0].version, files.MANIFEST))
     champion = model_registry.champion()
     versions += [champion] if champion and champion.version != versions[0].version else []
     read_photo = kept_photos(training_dataset, dataset_versions.photos())
@@ -187,84 +184,45 @@ def detector_evaluation(
         keep=lambda so_far: tables.write(SO_FAR, so_far, SPLIT_PREDICTIONS),
         progress=logged_progress(context.log, "val and test photos looked at"),
     )
-    judged = [
-        judge(
-            version,
-            training_dataset,
-            download=download,
-            predictions=predictions,
-            default_threshold=use_case.inventory.default_threshold,
-            is_candidate=version is versions[0],
-            links=links,
-        )
-        for version in versions
-    ]
-    candidate = judged[0]
-    names = {class_id: name for version in reversed(versions) for class_id, name in class_map_of(version).items()}
-    report = reporting.make_report(
-        judged,
+    evaluation = evaluate_versions(
+        versions,
         training_dataset,
-        photo_facts(tables, training_dataset.filter(pl.col("split") == "test")),
+        tables,
+        predictions,
+        download=download,
+        use_case=use_case,
+        links=links_of(download(versions[0].version, files.MANIFEST)),
+    )
+    report, names = evaluation.report, evaluation.names
+    model_registry.set_tags(versions[0].version, evaluation.candidate.tags())
+    mlflow.log_metrics(evaluation.figures())
+    log_pictures(
+        report,
+        versions[0].version,
+        mlflow,
+        read_photo=read_photo,
         names=names,
-        rules=use_case.promotion,
-        zone=ZoneInfo(use_case.timezone),
-        links=links,
+        erased=Tombstones(tables.root).ids,
+        scratch=Path(machine.scratch),
     )
-    model_registry.set_tags(candidate.version, candidate.tags())
-    mlflow.log_metrics(candidate.figures() | report.figures)
-    _log_pictures(report, candidate.version, mlflow, tables, machine, read_photo, names)
-    tables.write("detector_predictions", pl.concat([j.predictions for j in judged]), SPLIT_PREDICTIONS)
-    tables.write(SO_FAR, pl.DataFrame(schema=SPLIT_PREDICTIONS), SPLIT_PREDICTIONS)
+    tables.write("detector_predictions", evaluation.predictions(), SPLIT_PREDICTIONS)
+    tables.write(SO_FAR, SPLIT_PREDICTIONS.to_frame(), SPLIT_PREDICTIONS)
     for name, frame in report.tables.items():
-        tables.write(name, frame, reporting.TABLES[name])
-    evaluation = pl.concat([pl.DataFrame(schema=DETECTOR_EVALUATION), *(j.evaluation for j in judged)])
-    named = evaluation.with_columns(
-        class_name=pl.col("class_id").replace_strict(names, default="all classes", return_dtype=pl.String)
-    )
-    worst = reporting.small_misses(report, read_photo, names)
+        tables.write(name, frame, TABLES[name])
+    worst = small_misses(report, read_photo, names)
     context.add_output_metadata(
         {
-            **candidate.figures(),
-            **report.figures,
+            **evaluation.figures(),
             "test_snapshot": snapshot_name(training_dataset),
             "photos_looked_at": json.dumps(predictions.looked_at),
-            "evaluation": preview(named.sort("split", "class_id", "model_version"), rows=200),
+            "evaluation": preview(evaluation.for_people(), rows=200),
             "slices": preview(report.tables["detector_slices"].drop("definition"), rows=60),
-            **{name: picture(png, name) for name, png in reporting.small_charts(report).items()},
+            **{name: picture(png, name) for name, png in small_charts(report).items()},
             **({"worst_misses": picture(*worst, "image/jpeg")} if worst else {}),
             "mlflow_run": mlflow.link(),
         }
     )
-    return evaluation
-
-
-def _log_pictures(
-    report: "Report",
-    version: str,
-    mlflow: MlflowTracking,
-    tables: Tables,
-    machine: Machine,
-    read_photo: Callable[[str], bytes],
-    names: Mapping[int, str],
-) -> None:
-    """Keep the large pictures with the MLflow run, none of a photo that is erased meanwhile."""
-    from mlops_assets.detector.evaluation_report import write_charts, write_misses
-    from resources import mlflow_pictures
-
-    target, shown = f"evaluation/version-{version}", {miss.photo_id for miss in report.misses}
-    Path(machine.scratch).mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="evaluation-", dir=machine.scratch) as temporary:
-        charts, misses = Path(temporary) / "charts", Path(temporary) / "misses"
-        charts.mkdir()
-        misses.mkdir()
-        write_charts(report, charts)
-        mlflow.log_artifact(charts, target)
-        if shown:
-            write_misses(report, misses, read_photo, names, mlflow_pictures.SHEET)
-            mlflow_pictures.log_named_pictures(mlflow.client, mlflow.run_id, misses, target, shown)
-    # Looked for afterwards: an erasure whose tombstone is not there yet finds the pictures itself.
-    if erased := shown & Tombstones(tables.root).ids():
-        mlflow_pictures.delete_named_pictures(mlflow.tracking_uri, mlflow.run_id, erased)
+    return evaluation.table()
 
 
 @dg.asset(

@@ -71,6 +71,7 @@ def draw_box(
     text: str | None = None,
     *,
     thickness: int | None = None,
+    below: bool = False,
 ) -> None:
     """Draw a box on a photo, in place.
 
@@ -78,8 +79,9 @@ def draw_box(
         image: (height, width, 3), BGR.
         box: box_x, box_y, box_w, box_h relative to the photo.
         colour: BGR.
-        text: Written above it.
+        text: Written above it, where there is room.
         thickness: Of its lines, pixels; fit for the photo where None.
+        below: Write the text below it instead.
     """
     import cv2
 
@@ -90,20 +92,29 @@ def draw_box(
     right, bottom = round((x + w / 2) * width), round((y + h / 2) * height)
     cv2.rectangle(image, (left, top), (right, bottom), colour, thickness)
     if text is not None:
-        _write(image, text, left, top, colour)
+        _write(image, text, left, min(bottom + _band(image), height) if below else top, colour)
 
 
 def _write(image: Image, text: str, left: int, top: int, colour: Colour) -> None:
     import cv2
 
-    height, width = image.shape[:2]
-    size = max(10, round(max(height, width) / 55))
+    width = image.shape[1]
+    size = _text_size(image)
     # OpenCV's scalable font has the accented letters that its Hershey fonts lack.
     font = cv2.FontFace("sans")
     _, _, text_width, _ = cv2.getTextSize((10 * width, 10 * size), text, (0, 5 * size), font, size)
-    band = size + size // 2
+    band = _band(image)
     left = max(0, min(left, width - text_width - 4))
     top = max(band, top)
     cv2.rectangle(image, (left, top - band), (left + text_width + 4, top), colour, cv2.FILLED)
     dark = sum(colour) < 3 * 140
     cv2.putText(image, text, (left + 2, top - size // 2), (255, 255, 255) if dark else (0, 0, 0), font, size)
+
+
+def _text_size(image: Image) -> int:
+    return max(10, round(float(max(image.shape[:2])) / 55))
+
+
+def _band(image: Image) -> int:
+    """Height of a line of text with what surrounds it, pixels."""
+    return _text_size(image) + _text_size(image) // 2

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from mlops_assets.detector.reliability import calibration_error
+from mlops_assets.detector.slices import ALL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +39,7 @@ def render(figure: "Figure", max_bytes: int | None = None) -> bytes:
         figure: Made without pyplot.
         max_bytes: Resolution is lowered until the PNG is no larger.
     """
-    dpi, shrink = _DPI if max_bytes is None else 90, 0.8
+    dpi, shrink = _DPI if max_bytes is None else 110, 0.8
     while True:
         png = io.BytesIO()
         figure.savefig(png, format="png", dpi=dpi)  # a Figure made without pyplot draws with Agg
@@ -83,8 +84,12 @@ def precision_recall_chart(
         _say(axes[0], "no test photo shows a class that is known")
     elif (left := curves["class_id"].n_unique() - len(shown)) > 0:
         figure.text(0.99, 0.005, f"{left} further classes: table detector_curves", ha="right", fontsize=8)
-    figure.supxlabel("recall", fontsize=9)
-    figure.supylabel("precision", fontsize=9)
+    for number in range(len(shown)):
+        if number % columns == 0:
+            axes[number].set_ylabel("precision", fontsize=8)
+        if number + columns >= len(shown):
+            axes[number].set_xlabel("recall", fontsize=8)
+            axes[number].tick_params(labelbottom=True)
     figure.suptitle("Precision over recall on test, IoU 0.5; dots: at the stored thresholds", fontsize=10)
     _legend(figure, models)
     return figure
@@ -148,7 +153,12 @@ def confusion_chart(confusion: pl.DataFrame, names: Mapping[int, str], title: st
     axes.set_xlabel("found", fontsize=9)
     axes.set_ylabel("labelled", fontsize=9)
     left = len({*confusion["class_id"], *confusion["found_class_id"]} - {None}) - size
-    figure.suptitle(title + (f"\n{left} classes of fewest mistakes are left out" if left > 0 else ""), fontsize=9)
+    figure.suptitle(
+        title
+        + "\nshades: share of the row"
+        + (f"; {left} classes of fewest mistakes are left out" if left > 0 else ""),
+        fontsize=9,
+    )
     return figure
 
 
@@ -196,12 +206,11 @@ def reliability_chart(bins: pl.DataFrame, models: Models) -> "Figure":
     return figure
 
 
-def slices_chart(slices: pl.DataFrame, evaluation: pl.DataFrame, models: Models) -> "Figure":
+def slices_chart(slices: pl.DataFrame, models: Models) -> "Figure":
     """AP50 of each slice with its interval; grey where photos or enclosures are too few to judge.
 
     Args:
         slices: DETECTOR_SLICES of the models.
-        evaluation: DETECTOR_EVALUATION of the models: their AP50 over all test photos is a line.
         models: What is drawn, in this order.
     """
     shown = slices.select("kind", "slice", "photos", "enclosures", "judgeable").unique(maintain_order=True)
@@ -211,12 +220,10 @@ def slices_chart(slices: pl.DataFrame, evaluation: pl.DataFrame, models: Models)
     axes = figure.subplots()
     for place, (version, _) in enumerate(models):
         colour = _look(place)[0]
-        whole = evaluation.filter(
-            (pl.col("model_version") == version) & (pl.col("split") == "test") & pl.col("class_id").is_null()
-        )["ap50"]
+        of_model = slices.filter(pl.col("model_version") == version)
+        whole = of_model.filter(pl.col("kind") == ALL)["ap50"]
         if len(whole) and whole[0] is not None:
             axes.axvline(whole[0], color=colour, linewidth=0.8, linestyle=_look(place)[1])
-        of_model = slices.filter(pl.col("model_version") == version)
         for row in shown.with_row_index("y").join(of_model, on=["kind", "slice"]).iter_rows(named=True):
             if row["ap50"] is None:
                 continue
@@ -226,11 +233,11 @@ def slices_chart(slices: pl.DataFrame, evaluation: pl.DataFrame, models: Models)
     labels = [_slice_label(row) for row in shown.iter_rows(named=True)]
     axes.set_yticks(range(shown.height), labels, fontsize=8)
     axes.set(xlim=(-0.02, 1.02), ylim=(shown.height - 0.5, -0.6))
-    axes.set_xlabel("AP50, mean over classes", fontsize=9)
+    axes.set_xlabel("AP50, mean over the classes that all models here know", fontsize=9)
     axes.tick_params(axis="x", labelsize=8)
     axes.grid(alpha=0.3)
     more = f"; {left} further slices: table detector_slices" if left > 0 else ""
-    figure.suptitle(f"By slice of the test photos, with 95 % intervals; lines: all of them{more}", fontsize=9)
+    figure.suptitle(f"By slice of the test photos, with 95 % intervals; lines: all test photos{more}", fontsize=9)
     _legend(figure, models)
     return figure
 

@@ -1,8 +1,7 @@
-"""Where candidate and champion are good and where not: all tables and pictures of an evaluation, from its matches."""
+"""Where candidate and champion are good and where not: all tables and charts of an evaluation, from its matches."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -16,7 +15,7 @@ from mlops_assets.detector.judging import Judged
 from mlops_assets.detector.precision_recall import precision_recall_curves
 from mlops_assets.detector.reliability import calibration_error, reliability
 from mlops_assets.detector.slices import slice_results, slices_of
-from mlops_assets.detector.worst_misses import Miss, contact_sheet, encode_jpeg, miss_picture, worst_photos
+from mlops_assets.detector.worst_misses import Miss, worst_photos
 from mlops_assets.labels.class_links import NO_LINKS, ClassLinks
 from mlops_assets.use_case import PromotionRules
 
@@ -33,9 +32,7 @@ TABLES = {
 """Written beside `detector_evaluation`."""
 
 WORST = 12
-"""Photos of which pictures are kept with the run, and of which half are seen on the asset's page."""
-
-_UI_TILE, _SHEET_TILE = 330, 640
+"""Photos of which pictures are drawn."""
 
 
 @dataclass(frozen=True)
@@ -137,39 +134,5 @@ def _charts(
         "precision_recall_curve": charts.precision_recall_chart(tables["detector_curves"], evaluation, names, models),
         **matrices,
         "reliability_curve": charts.reliability_chart(tables["detector_reliability"], models),
-        "slices_chart": charts.slices_chart(tables["detector_slices"], evaluation, models),
+        "slices_chart": charts.slices_chart(tables["detector_slices"], models),
     }
-
-
-def write_charts(report: Report, folder: Path) -> None:
-    """Write all charts, large, into a folder that is there."""
-    for name, figure in report.charts.items():
-        (folder / f"{name}.png").write_bytes(charts.render(figure))
-
-
-def write_misses(
-    report: Report, folder: Path, read_photo: Callable[[str], bytes], names: Mapping[int, str], sheet: str
-) -> None:
-    """Write the pictures of the worst photos, each under its photo_id, and all on one, into a folder that is there."""
-    for miss in report.misses:
-        (folder / miss.file_name).write_bytes(encode_jpeg(miss_picture(miss, read_photo, names)))
-    together = contact_sheet(report.misses, read_photo, names, tile=_SHEET_TILE)
-    if together is not None:
-        (folder / sheet).write_bytes(encode_jpeg(together))
-
-
-def small_charts(report: Report) -> dict[str, bytes]:
-    """PNGs small enough for the asset's page."""
-    shown = {name: figure for name, figure in report.charts.items() if not name.endswith("_champion")}
-    return {name: charts.render(figure, charts.UI_BYTES) for name, figure in shown.items()}
-
-
-def small_misses(
-    report: Report, read_photo: Callable[[str], bytes], names: Mapping[int, str]
-) -> tuple[bytes, str] | None:
-    """JPEG of the very worst photos for the asset's page, and their ids, by which an erasure finds it; or None."""
-    worst = report.misses[: WORST // 2]
-    together = contact_sheet(worst, read_photo, names, tile=_UI_TILE)
-    if together is None:
-        return None
-    return encode_jpeg(together, charts.UI_BYTES), " ".join(miss.photo_id for miss in worst)

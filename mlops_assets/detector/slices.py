@@ -19,6 +19,9 @@ from mlops_assets.photos.lookup import TableDays
 from mlops_assets.photos.schema import CLEAN_PHOTOS, RAW_PHOTOS
 
 UNKNOWN = "unknown"
+ALL = "all"
+"""Kind of the one slice that holds all photos, to compare the others with."""
+
 MIN_PHOTOS = 10
 """Photos below which a slice is shown as not judgeable, beside the enclosures that promotion asks of a class."""
 
@@ -63,7 +66,7 @@ def photo_facts(tables: TableDays, truth: pl.DataFrame) -> pl.DataFrame:
 
 
 def slices_of(facts: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
-    """Put every photo into one slice of each kind.
+    """Put every photo into one slice of each kind, the first of which has one slice only.
 
     Args:
         facts: Of `photo_facts`.
@@ -72,7 +75,8 @@ def slices_of(facts: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
     Returns:
         Rows of MEMBERSHIP; what is not known is the slice `unknown`.
     """
-    frames = [_relative(facts, *each) for each in _RELATIVE]
+    everything = facts.select("photo_id", kind=pl.lit(ALL), slice=pl.lit("test"), definition=pl.lit("all test photos"))
+    frames = [everything, *(_relative(facts, *each) for each in _RELATIVE)]
     month = facts["captured_at"].dt.convert_time_zone(str(zone)).dt.strftime("%Y-%m")
     for kind, values in (("camera", facts["camera"]), ("month", month)):
         named = facts.select("photo_id", kind=pl.lit(kind), slice=values.fill_null(UNKNOWN))

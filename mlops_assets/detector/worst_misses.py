@@ -20,8 +20,9 @@ SIDE = 1280
 """Longest side of a photo's own picture, pixels."""
 
 COLUMNS = 3
-_MARGIN, _HEADER = 4, 24
+_MARGIN = 4
 _GREY = 245
+_INK = (30, 30, 30)
 
 RANKED = pl.Schema(
     {
@@ -119,13 +120,13 @@ def miss_picture(
         for row in rows:
             if (row["class_id"] == row["found_class_id"]) == is_right:
                 _draw(image, row, names, is_right)
-    header = np.full((_HEADER, image.shape[1], 3), _GREY, np.uint8)
-    _legend(header, miss.words)
-    return np.vstack([header, image])
+    header = _header(miss.words, size=max(13, max(image.shape[:2]) // 80))
+    width = max(image.shape[1], header.shape[1])
+    return np.vstack([_widened(header, width), _widened(image, width)])
 
 
 def contact_sheet(
-    misses: list[Miss], read_photo: Callable[[str], bytes], names: Mapping[int, str], *, tile: int
+    misses: list[Miss], read_photo: Callable[[str], bytes], names: Mapping[int, str], *, side: int
 ) -> Image | None:
     """Several photos on one picture, the worst first; None for none.
 
@@ -133,21 +134,23 @@ def contact_sheet(
         misses: Of `worst_photos`.
         read_photo: Bytes of a normalised photo.
         names: Display names.
-        tile: Side of a photo's place, pixels.
+        side: Longest side of a photo, pixels.
     """
     if not misses:
         return None
     rows = [misses[i : i + COLUMNS] for i in range(0, len(misses), COLUMNS)]
     strips = []
     for row in rows:
-        pictures = [miss_picture(miss, read_photo, names, tile) for miss in row]
+        pictures = [miss_picture(miss, read_photo, names, side) for miss in row]
         height = max(picture.shape[0] for picture in pictures) + _MARGIN
-        strip = np.full((height, COLUMNS * (tile + _MARGIN), 3), _GREY, np.uint8)
-        for number, picture in enumerate(pictures):
-            left = number * (tile + _MARGIN)
+        strip = np.full((height, sum(picture.shape[1] + _MARGIN for picture in pictures), 3), _GREY, np.uint8)
+        left = 0
+        for picture in pictures:
             strip[: picture.shape[0], left : left + picture.shape[1]] = picture
+            left += picture.shape[1] + _MARGIN
         strips.append(strip)
-    return np.vstack(strips)
+    width = max(strip.shape[1] for strip in strips)
+    return np.vstack([_widened(strip, width) for strip in strips])
 
 
 def encode_jpeg(image: Image, max_bytes: int | None = None) -> bytes:
@@ -171,17 +174,25 @@ def _draw(image: Image, row: Mapping[str, object], names: Mapping[int, str], is_
         if isinstance(class_id, int):
             box = [float(str(row[name])) for name in box_columns]
             text = None if is_right else f"{names.get(class_id, class_id)}{more}"
-            draw_box(image, (box[0], box[1], box[2], box[3]), colour, text, thickness=1 if is_right else None)
+            place = (box[0], box[1], box[2], box[3])
+            thickness = 1 if is_right else None
+            draw_box(image, place, colour, text, thickness=thickness, below=column == "found_class_id")
 
 
-def _legend(header: Image, words: str) -> None:
+def _header(words: str, size: int) -> Image:
+    """What the colours mean, and below it what is wrong on the photo."""
     import cv2
 
-    size, font, left = 12, cv2.FontFace("sans"), 4
-    for text, colour in (("label", LABEL_COLOUR), ("found", FOUND_COLOUR), (words, None)):
-        if colour is not None:
-            cv2.rectangle(header, (left, 7), (left + 10, 17), colour, cv2.FILLED)
-            left += 14
-        cv2.putText(header, text, (left, 17), (30, 30, 30), font, size)
-        _, _, width, _ = cv2.getTextSize((10_000, 100), text, (0, 50), font, size)
-        left += width + 10
+    font, line = cv2.FontFace("sans"), size + 7
+    _, _, width, _ = cv2.getTextSize((10_000, 1000), words, (0, 500), font, size)
+    header = np.full((2 * line + 4, max(width + 8, 12 * size), 3), _GREY, np.uint8)
+    for left, text, colour in ((4, "label", LABEL_COLOUR), (6 * size, "found", FOUND_COLOUR)):
+        cv2.rectangle(header, (left, 5), (left + size - 1, 4 + size), colour, cv2.FILLED)
+        cv2.putText(header, text, (left + size + 5, 3 + size), _INK, font, size)
+    cv2.putText(header, words, (4, line + 3 + size), _INK, font, size)
+    return header
+
+
+def _widened(image: Image, width: int) -> Image:
+    margin = np.full((image.shape[0], width - image.shape[1], 3), _GREY, np.uint8)
+    return np.hstack([image, margin])
