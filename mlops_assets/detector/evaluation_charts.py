@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import polars as pl
 
+from mlops_assets.class_keys import class_key
 from mlops_assets.detector.reliability import calibration_error
 from mlops_assets.detector.slices import ALL
 
@@ -26,6 +27,9 @@ MATRIX_CLASSES = 24
 SLICES = 30
 
 _DPI = 130
+_WIDTH = 5.8
+"""Inches, least: room for a title."""
+
 _CANDIDATE, _CHAMPION, _GREY = "#0072B2", "#D55E00", "#9a9a9a"  # Okabe and Ito's blue and vermilion
 
 Models = Sequence[tuple[str, str]]
@@ -73,11 +77,11 @@ def precision_recall_chart(
     shown = _most_boxes(evaluation, curves)
     columns = min(4, max(1, len(shown)))
     rows = max(1, -(-len(shown) // columns))
-    figure = _figure(2.7 * columns + 0.6, 2.5 * rows + 0.7)
+    figure = _figure(max(_WIDTH, 2.7 * columns + 0.6), 2.5 * rows + 0.7)
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     for panel, class_id in zip(axes, shown, strict=False):
         _panel(panel, class_id, curves, evaluation, models)
-        panel.set_title(_short(names.get(class_id, str(class_id)), 28), fontsize=9)
+        panel.set_title(_class_name(class_id, names, 28), fontsize=9)
     for panel in axes[len(shown) :]:
         panel.set_axis_off()
     if not shown:
@@ -134,7 +138,7 @@ def confusion_chart(confusion: pl.DataFrame, names: Mapping[int, str], title: st
     for labelled, found, boxes in confusion.select("class_id", "found_class_id", "boxes").iter_rows():
         if labelled in place and found in place:
             table[place[labelled], place[found]] = boxes
-    figure = _figure(max(4.6, 0.5 * size + 3.4), max(3.6, 0.42 * size + 2.6))
+    figure = _figure(max(_WIDTH, 0.5 * size + 3.4), max(3.6, 0.42 * size + 2.8))
     axes = figure.subplots()
     if not confusion.height:
         _say(axes, "nothing labelled and nothing found")
@@ -145,7 +149,7 @@ def confusion_chart(confusion: pl.DataFrame, names: Mapping[int, str], title: st
         if boxes:
             colour = "white" if shades[row, column] > 0.55 else "black"
             axes.text(column, row, f"{boxes:.0f}", ha="center", va="center", fontsize=8, color=colour)
-    labels = [_short(names.get(class_id, str(class_id)), 22) for class_id in shown]
+    labels = [_class_name(class_id, names, 22) for class_id in shown]
     axes.set_xticks(range(size + 1), [*labels, "not found"], rotation=40, ha="right", fontsize=8)
     axes.set_yticks(range(size + 1), [*labels, "nothing labelled"], fontsize=8)
     axes.axhline(size - 0.5, color="black", linewidth=0.8)
@@ -155,7 +159,7 @@ def confusion_chart(confusion: pl.DataFrame, names: Mapping[int, str], title: st
     left = len({*confusion["class_id"], *confusion["found_class_id"]} - {None}) - size
     figure.suptitle(
         title
-        + "\nshades: share of the row"
+        + "; shades: share of the row"
         + (f"; {left} classes of fewest mistakes are left out" if left > 0 else ""),
         fontsize=9,
     )
@@ -178,7 +182,7 @@ def reliability_chart(bins: pl.DataFrame, models: Models) -> "Figure":
         bins: DETECTOR_RELIABILITY of the models.
         models: What is drawn, in this order.
     """
-    figure = _figure(5.2, 5.2)
+    figure = _figure(_WIDTH, 5.2)
     upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
     upper.plot([0, 1], [0, 1], ":", color=_GREY, linewidth=1)
     said = []
@@ -189,12 +193,13 @@ def reliability_chart(bins: pl.DataFrame, models: Models) -> "Figure":
         upper.plot(some["confidence"], some["precision"], style, color=colour, marker="o", markersize=4)
         width = 0.04
         lower.bar(
-            (some["confidence_from"] + some["confidence_to"]) / 2 + (place - 0.5) * width,
+            (some["confidence_from"] + some["confidence_to"]) / 2 + (place - (len(models) - 1) / 2) * width,
             some["n"],
             width,
             color=colour,
         )
     upper.set(xlim=(0, 1), ylim=(0, 1.02))
+    lower.set_ylim(0, max(1, *bins["n"]) * 1.05 if bins.height else 1)
     upper.set_ylabel("precision", fontsize=9)
     lower.set_ylabel("predictions", fontsize=9)
     lower.set_xlabel("confidence", fontsize=9)
@@ -218,6 +223,9 @@ def slices_chart(slices: pl.DataFrame, models: Models) -> "Figure":
     shown = shown.head(SLICES)
     figure = _figure(7.4, 0.3 * shown.height + 1.5)
     axes = figure.subplots()
+    if shown.is_empty():
+        _say(axes, "no test photos")
+        return figure
     for place, (version, _) in enumerate(models):
         colour = _look(place)[0]
         of_model = slices.filter(pl.col("model_version") == version)
@@ -267,6 +275,13 @@ def _legend(figure: "Figure", models: Models) -> None:
 def _say(axes: "Axes", words: str) -> None:
     axes.set_axis_off()
     axes.text(0.5, 0.5, words, ha="center", va="center", fontsize=10, transform=axes.transAxes)
+
+
+def _class_name(class_id: int, names: Mapping[int, str], length: int) -> str:
+    """A name, or as much of it as there is room for behind the class's key, since names may differ at their ends."""
+    name = names.get(class_id, "")
+    key = class_key(class_id)
+    return name if name and len(name) <= length else _short(f"{key} {name}".rstrip(), length)
 
 
 def _short(text: str, length: int) -> str:

@@ -126,7 +126,7 @@ def _charts(
         "confusion_matrix" if number == 0 else "confusion_matrix_champion": charts.confusion_chart(
             tables["detector_confusion"].filter(pl.col("model_version") == version),
             names,
-            f"What boxes of the test photos were taken for: {name}, IoU 0.5, stored thresholds",
+            f"What test boxes were taken for by {name}\nIoU 0.5, at the stored thresholds",
         )
         for number, (version, name) in enumerate(models)
     }
