@@ -194,6 +194,11 @@ def detector_evaluation(
         links=links_of(download(versions[0].version, files.MANIFEST)),
     )
     report, names = evaluation.report, evaluation.names
+    # Before MLflow is asked for anything: a step that is tried again looks at no photo again.
+    tables.write("detector_predictions", evaluation.predictions(), SPLIT_PREDICTIONS)
+    tables.write(SO_FAR, SPLIT_PREDICTIONS.to_frame(), SPLIT_PREDICTIONS)
+    for name, frame in report.tables.items():
+        tables.write(name, frame, TABLES[name])
     model_registry.set_tags(versions[0].version, evaluation.candidate.tags())
     mlflow.log_metrics(evaluation.figures())
     log_pictures(
@@ -205,10 +210,6 @@ def detector_evaluation(
         erased=Tombstones(tables.root).ids,
         scratch=Path(machine.scratch),
     )
-    tables.write("detector_predictions", evaluation.predictions(), SPLIT_PREDICTIONS)
-    tables.write(SO_FAR, SPLIT_PREDICTIONS.to_frame(), SPLIT_PREDICTIONS)
-    for name, frame in report.tables.items():
-        tables.write(name, frame, TABLES[name])
     worst = small_misses(report, read_photo, names)
     context.add_output_metadata(
         {

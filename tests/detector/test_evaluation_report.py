@@ -1,5 +1,8 @@
 import base64
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import cv2
@@ -9,13 +12,15 @@ import pytest
 from snapshots import LEFT, RIGHT, TOP, Label, Prediction, predicted, random_snapshot, truth
 
 from mlops_assets.detector.evaluation import score
-from mlops_assets.detector.evaluation_pictures import small_charts, small_misses
+from mlops_assets.detector.evaluation_pictures import log_pictures, small_charts, small_misses
 from mlops_assets.detector.evaluation_report import TABLES, WORST, Report, make_report
 from mlops_assets.detector.judging import Judged
 from mlops_assets.detector.matching import match_predictions
 from mlops_assets.detector.snapshot import SPLIT_PREDICTIONS
 from mlops_assets.metadata import picture
 from mlops_assets.use_case import PromotionRules
+from resources.mlflow_client import ensure_experiment, open_client
+from resources.mlflow_pictures import SHEET, runs_picturing
 
 CHARTS = {"precision_recall_curve", "confusion_matrix", "reliability_curve", "slices_chart"}
 FIGURES = {"map50", "precision", "recall", "f1"}
@@ -113,6 +118,37 @@ def test_a_snapshot_with_little_in_it_has_its_report_too(
     assert set(made.charts) == CHARTS
     if not labels:
         assert all(frame.is_empty() for name, frame in made.tables.items() if name != "detector_slices")
+
+
+@dataclass(frozen=True)
+class Run:
+    """An MLflow run outside of Dagster."""
+
+    tracking_uri: str
+    client: Any
+    run_id: str
+
+    def artifacts(self, folder: str) -> set[str]:
+        return {Path(entry.path).name for entry in self.client.list_artifacts(self.run_id, folder)}
+
+
+def test_the_run_keeps_large_pictures_but_none_of_a_photo_that_is_erased_meanwhile(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    client = open_client(uri)
+    run = Run(uri, client, client.create_run(ensure_experiment(client, "case", uri)).info.run_id)
+    photo_ids = [digit * 64 for digit in "abc"]
+    test = truth([(photo_id, 0, LEFT) for photo_id in photo_ids])
+    made = report(test, judged("8", test, [], [0]))
+    scratch = tmp_path / "scratch"
+    for erased in (set[str](), {photo_ids[0]}):
+        log_pictures(
+            made, "8", run, read_photo=photo, names={0: "router"}, erased=lambda found=erased: found, scratch=scratch
+        )
+        left = {miss.file_name for miss in made.misses if miss.photo_id not in erased}
+        assert run.artifacts("evaluation/version-8/worst_misses") == left | (set() if erased else {SHEET})
+        assert run.artifacts("evaluation/version-8") == {f"{name}.png" for name in CHARTS} | {"worst_misses"}
+    assert (runs_picturing(uri, photo_ids[0]), runs_picturing(uri, photo_ids[1])) == ([], [run.run_id])
+    assert list(scratch.iterdir()) == []
 
 
 def test_many_classes_of_long_names_fit_the_page() -> None:
