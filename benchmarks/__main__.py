@@ -17,6 +17,7 @@ from benchmarks import (
     quality,
     racks,
     sensors,
+    serving,
     start,
     training,
     unknown_equipment,
@@ -37,6 +38,7 @@ SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "labels": labels.run,
     "label_errors": label_errors.run,
     "unknown_equipment": unknown_equipment.run,
+    "serving": serving.run,
 }
 
 

@@ -32,6 +32,15 @@ def open_client(tracking_uri: str) -> Any:
     return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
 
+def fail_soon() -> None:
+    """Have this process's client give up on a server within seconds: for who asks again anyway.
+
+    MLflow's own default is seven tries with growing pauses, minutes in all. Call it before the first client is opened.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+
+
 def ensure_experiment(client: Any, name: str, tracking_uri: str, artifact_location: str | None = None) -> str:
     """The id of the experiment, made if it is not there.
 

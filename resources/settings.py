@@ -74,6 +74,12 @@ class Settings(BaseSettings):
     gpu_image: str = Field("enclosure-catalog-gpu:latest", description="container image with torch")
     step_service_account: str = Field("", description="Kubernetes service account of step pods, empty: the run pod's")
     compute_file: Path | None = Field(None, description="a YAML file of compute overrides, empty: none")
+    serving_poll_seconds: float = Field(
+        10, gt=0, description="seconds between two looks of the live server at the alias"
+    )
+    serving_max_megabytes: float = Field(20, gt=0, description="largest body of a request to the live server, MB")
+    serving_max_photos: int = Field(16, ge=1, description="photos of one request to the live server")
+    serving_max_requests: int = Field(32, ge=1, description="requests that the live server holds at a time")
     sensor_interval: int = Field(30, ge=1, description="seconds between two evaluations of a sensor")
 
     @field_validator("home", "use_case_folder")

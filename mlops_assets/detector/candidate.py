@@ -19,6 +19,7 @@ from mlops_assets.dataset.exports import exported
 from mlops_assets.detector import files
 from mlops_assets.detector.bundled import bundled_weights
 from mlops_assets.detector.export import export_onnx
+from mlops_assets.detector.mlflow_model import write_mlflow_model
 from mlops_assets.detector.other_champion import OtherChampion
 from mlops_assets.detector.parity import ParityResult, measure_parity
 from mlops_assets.detector.predictor import OnnxPredictor
@@ -222,6 +223,7 @@ def _candidate(
         files.CLASS_MAP: json.dumps({str(class_id): class_map[class_id] for class_id in sorted(class_map)}),
     }
     written = {name: _write(onnx.with_name(name), text) for name, text in texts.items()}
+    written |= write_mlflow_model(onnx.parent / "mlflow", {files.ONNX: onnx, **written})
     pictures = {f"training/{path.name}": path for path in result.pictures}
     return Candidate(
         files={
