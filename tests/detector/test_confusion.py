@@ -2,7 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from snapshots import LEFT, RIGHT, SLIGHTLY_LEFT, TOP, Label, Prediction, predicted, random_snapshot, truth
 
@@ -97,6 +97,7 @@ boxes = st.tuples(centres, centres, st.floats(0.05, 0.3), st.floats(0.05, 0.3))
 photos = st.sampled_from(["A-1", "A-2", "B-1"])
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     st.lists(st.tuples(photos, st.integers(0, 2), boxes), max_size=12),
     st.lists(st.tuples(photos, st.integers(0, 2), st.floats(0, 1), boxes), max_size=12),

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from snapshots import LEFT, TOP, predicted, truth
 
@@ -50,6 +50,7 @@ def test_nothing_found_has_no_bins_and_no_error() -> None:
     assert calibration_error(bins) is None
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.floats(0.0, 1.0), st.booleans()), max_size=40))
 def test_every_prediction_is_in_the_bin_of_its_confidence(rows: list[tuple[float, bool]]) -> None:
     confidence = np.array([row[0] for row in rows], float)

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from snapshots import LEFT, RIGHT, Label, Prediction, predicted, random_snapshot, truth
 
@@ -104,6 +104,7 @@ def test_a_slice_where_the_model_is_blind_shows_and_a_small_one_is_not_judgeable
     assert (rows_of["old"]["judgeable"], rows_of["old"]["photos"], rows_of["old"]["enclosures"]) == (False, 4, 4)
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.integers(0, 50), st.data())
 def test_a_part_of_the_matches_is_the_matches_of_the_part(seed: int, data: st.DataObject) -> None:
     labels, found = random_snapshot(seed)

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from snapshots import LEFT, RIGHT, TOP, predicted, random_snapshot, truth
 
@@ -87,6 +87,7 @@ def test_a_picture_is_no_larger_than_it_may_be(max_bytes: int) -> None:
     assert len(encode_jpeg(noise)) > max_bytes
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.integers(0, 200))
 def test_every_mistake_counts_once(seed: int) -> None:
     labels, found = random_snapshot(seed)
