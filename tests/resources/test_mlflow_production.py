@@ -24,7 +24,8 @@ from resources.alias_lookup import alias_version
 from resources.mlflow import MlflowTracking
 from resources.mlflow_address import MlflowUnavailableError
 from resources.mlflow_client import ensure_experiment, open_client
-from resources.mlflow_status import FIRST_RUN_TAG, reconcile_statuses, search_runs
+from resources.mlflow_run import join_run
+from resources.mlflow_status import FIRST_RUN_TAG, reconcile_statuses, search_runs, set_true_status
 from resources.model_registry import ModelRegistry
 
 pytestmark = pytest.mark.production
@@ -190,6 +191,16 @@ def test_a_server_that_stays_away_fails_the_step_with_its_address_and_the_remedy
     assert "operations.md" in told
     (run_id,) = reconcile_statuses(failed(instance, result), server.address, "outage")
     assert open_client(server.address).get_run(run_id).info.status == "FAILED"
+
+
+@pytest.mark.parametrize(("ended", "status"), [("SUCCESS", "FINISHED"), ("FAILURE", "FAILED"), ("CANCELED", "KILLED")])
+def test_every_end_of_a_dagster_run_has_its_status_there_too(server: Server, ended: str, status: str) -> None:
+    client = open_client(server.address)
+    run_id = join_run(client, ensure_experiment(client, "ends", server.address), [f"run {ended}"], "retrain")
+    for _ in range(2):
+        settled = set_true_status(server.address, "ends", [f"run {ended}"], dg.DagsterRunStatus(ended))
+        assert settled == {run_id: status}
+        assert client.get_run(run_id).info.status == status
 
 
 def failed(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) -> dg.DagsterInstance:
