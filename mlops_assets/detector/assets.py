@@ -2,19 +2,21 @@
 
 import datetime as dt
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
+from pydantic import Field, ValidationError
 
-from mlops_assets.compute import CPU_BATCH, CPU_LIGHT, GPU_TRAIN, RETRY
+from mlops_assets.compute import CPU_BATCH, CPU_LIGHT, GPU_TRAIN, RETRY, RETRY_TRAINING
 from mlops_assets.detector import files
 from mlops_assets.detector.champion import parse_class_map
 from mlops_assets.detector.schema import CHAMPION_DETECTOR, DETECTOR_EVALUATION, DETECTOR_WEIGHTS
+from mlops_assets.failures import final_failures
 from mlops_assets.metadata import picture, preview
 from mlops_assets.use_case import UseCase, registered_model
+from resources.checkpoints import Checkpoints
 from resources.dataset_versions import DatasetVersions
 from resources.machine import Machine
 from resources.mlflow import MlflowTracking
@@ -25,25 +27,44 @@ if TYPE_CHECKING:
     from mlops_assets.detector.candidate import Candidate
     from mlops_assets.detector.other_champion import OtherChampion
 
+ORPHAN_DAYS = 7
+"""After which a training that was killed is taken to have been given up, and its checkpoints are removed."""
+
 
 class TrainingConfig(dg.Config):
     """Settings of one training; what is left empty is as the use case says."""
 
-    epochs: int | None = None
-    max_minutes: float | None = None
-    pretrained: bool | None = None
-    image_size: int | None = None
-    batch: int | None = None
-    learning_rate: float | None = None
-    patience: int | None = None
-    seed: int | None = None
+    epochs: int | None = Field(None, ge=1, description="Epochs, also of a training that starts from the champion")
+    max_minutes: float | None = Field(None, gt=0, description="Train for so long instead of a number of epochs")
+    architecture: str | None = Field(None, description="yolo11n, yolo11s, yolo11m, yolo26n, yolo26s or yolo26m")
+    pretrained: bool | None = Field(None, description="Without a champion, start from the bundled base weights")
+    image_size: int | None = Field(None, ge=64, description="Long side of the network's input, a multiple of 32")
+    batch: int | None = Field(None, ge=1, description="Photos a batch, of all GPUs together")
+    automatic_batch: bool = Field(
+        False, description="Take the batch that fits in the GPU's memory, whatever `batch` is"
+    )
+    mixed_precision: bool | None = Field(None, description="Compute in bfloat16 where the processor can")
+    optimizer: str | None = Field(None, description="AdamW or SGD")
+    learning_rate: float | None = Field(None, gt=0, description="Also of a training that starts from the champion")
+    patience: int | None = Field(None, ge=1, description="Epochs without progress before training stops early")
+    horizontal_flip: float | None = Field(None, ge=0, le=1, description="Share of photos that are mirrored")
+    mosaic: float | None = Field(None, ge=0, le=1, description="Share of training pictures put together of four photos")
+    close_mosaic: int | None = Field(None, ge=0, description="Last epochs without mosaics")
+    seed: int | None = Field(None, ge=0, description="Another seed tells chance from progress")
+    workers: int | None = Field(None, ge=0, description="Processes that load photos for a GPU")
+    checkpoint_epochs: int | None = Field(None, ge=1, description="Epochs from one checkpoint to the next")
+
+    def overrides(self) -> dict[str, Any]:
+        """What is not left to the use case."""
+        given = self.model_dump(exclude_none=True, exclude={"automatic_batch"})
+        return given | ({"batch": "auto"} if self.automatic_batch else {})
 
 
 @dg.asset(
     group_name="detector",
     kinds={"yolo", "mlflow", "pytorch"},
     op_tags=GPU_TRAIN,
-    retry_policy=RETRY,
+    retry_policy=RETRY_TRAINING,
     pool="gpu",
 )
 def detector_weights(
@@ -53,6 +74,7 @@ def detector_weights(
     equipment_classes: pl.DataFrame,
     dataset_versions: DatasetVersions,
     tables: Tables,
+    checkpoints: Checkpoints,
     mlflow: MlflowTracking,
     model_registry: ModelRegistry,
     machine: Machine,
@@ -63,49 +85,48 @@ def detector_weights(
     from mlops_assets.dataset.making import todays_version
     from mlops_assets.detector.candidate import train_candidate, with_overrides
     from mlops_assets.detector.charts import training_curves
-    from mlops_assets.detector.training import EpochProgress
+    from mlops_assets.detector.journal import TrainingJournal
+    from mlops_assets.detector.training_errors import HopelessTrainingError
+    from mlops_assets.detector.weights import WeightsError
 
     check_trainable(training_dataset, equipment_classes)
     version = todays_version(training_dataset, dataset_versions, tables)
     deployment = {"epochs": machine.epochs} if machine.epochs else {}
-    rules = with_overrides(use_case.training, deployment | config.model_dump(exclude_none=True))
-
-    def begin(parameters: Mapping[str, Any]) -> None:
-        context.log.info("Training: %s", parameters["started_from"])
-        # As tags, since a step that is tried again may find another start, and a parameter cannot change.
-        origin = {name: str(value) for name, value in parameters.items() if name.startswith("started_from")}
-        mlflow.set_tags(origin)
-        mlflow.log_params({name: value for name, value in parameters.items() if name not in origin})
-
-    def report(epoch: EpochProgress) -> None:
-        context.log.info(epoch.sentence())
-        mlflow.log_metrics(epoch.metrics(), step=epoch.epoch)
-
+    for run in checkpoints.remove_orphans(ORPHAN_DAYS):
+        context.log.info("Removed the checkpoints of run %s, untouched for %d days", run, ORPHAN_DAYS)
+    shelf = checkpoints.of_run(context.run)
+    journal = TrainingJournal(context.log, mlflow)
     champion = model_registry.champion()
-    other = _other_champion(model_registry, rules.start_from, machine) if champion is None else None
-    candidate = train_candidate(
-        version.rows,
-        version.class_map,
-        version.manifest,
-        rules=rules,
-        machine=machine,
-        champion=champion,
-        other=other,
-        download=lambda version, name: model_registry.download(version, name, Path(machine.scratch) / "models"),
-        read_photo=version.photos,
-        photo_file=version.photos.file,
-        folder=Path(machine.scratch) / use_case.name,
-        on_start=begin,
-        on_epoch=report,
-    )
+    with final_failures(ValidationError, HopelessTrainingError, WeightsError):
+        rules = with_overrides(use_case.training, deployment | config.overrides())
+        candidate = train_candidate(
+            version.rows,
+            version.class_map,
+            version.manifest,
+            rules=rules,
+            machine=machine,
+            champion=champion,
+            other=_other_champion(model_registry, rules.start_from, machine) if champion is None else None,
+            download=lambda version, name: model_registry.download(version, name, Path(machine.scratch) / "models"),
+            read_photo=version.photos,
+            photo_file=version.photos.file,
+            folder=Path(machine.scratch) / use_case.name,
+            on_start=journal.begin,
+            on_epoch=journal.epoch,
+            listener=journal.listener(),
+            shelf=shelf,
+        )
     mlflow.log_metrics({"export_parity": candidate.metrics["export_parity"]})
     model_version = model_registry.register(mlflow.run_id, candidate.files, candidate.tags).version
+    shelf.delete()
     mlflow.set_tags({"model_version": model_version, **candidate.tags})
     context.add_output_metadata(
         {
             "model_version": model_version,
             "started_from": candidate.started_from,
             **candidate.origin,
+            **journal.metadata(),
+            "settings": rules.model_dump(mode="json"),
             "seconds": candidate.seconds,
             "val_map50": candidate.metrics["map50"],
             "export_parity": candidate.metrics["export_parity"],

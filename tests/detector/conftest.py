@@ -7,8 +7,9 @@ import pytest
 import torch
 from tiny_detector import IMAGE_SIZE, NAMES, RULES, Trained, lively_detector, save_checkpoint, write_dataset
 
+from mlops_assets.detector.epochs import EpochProgress
 from mlops_assets.detector.export import export_onnx
-from mlops_assets.detector.training import EpochProgress, train
+from mlops_assets.detector.training import train
 from mlops_assets.detector.ultralytics_setup import prepare_ultralytics
 from mlops_assets.detector.weights import starting_point
 from mlops_assets.photos.pixels import network_input

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 import yaml
 
-from mlops_assets.detector.training import EpochProgress, TrainingResult
+from mlops_assets.detector.epochs import EpochProgress
+from mlops_assets.detector.training import TrainingResult
 from mlops_assets.use_case import TrainingRules
 
 IMAGE_SIZE = 96
