@@ -119,9 +119,11 @@ def find(checkpoints: TrainingCheckpoints, target: Path, say: Callable[[str], No
 
 
 class CheckpointWriter:
-    """Writes checkpoints beside the training, in a thread of its own; while one is written the newest waits.
+    """Writes checkpoints beside the training, in a thread of its own.
 
-    A store that cannot be written does not end the training: it is said, and the next checkpoint is tried.
+    A store that is slower than the training holds it up at the next checkpoint: so no kill costs more than the epochs
+    of one checkpoint and the one that was going on. A store that cannot be written does not end the training: it is
+    said, and the next checkpoint is tried.
     """
 
     def __init__(self, checkpoints: TrainingCheckpoints) -> None:
@@ -134,21 +136,22 @@ class CheckpointWriter:
 
         self._waiting: tuple[Mapping[str, Any], dict[str, bytes]] | None = None
         self._wake = threading.Condition()
-        self._closing = False
+        self._writing = self._closing = False
         self._thread = threading.Thread(target=self._work, name="checkpoints", daemon=True)
         self._thread.start()
 
     def put(self, state: Mapping[str, Any], files: dict[str, bytes]) -> None:
-        """Have a state written with the files that belong to it, by name."""
+        """Have a state written with the files that belong to it, by name, once the one before is."""
         with self._wake:
+            self._wake.wait_for(lambda: self._waiting is None and not self._writing)
             self._waiting = (state, files)
-            self._wake.notify()
+            self._wake.notify_all()
 
     def close(self) -> None:
         """Wait until what was put last is written."""
         with self._wake:
             self._closing = True
-            self._wake.notify()
+            self._wake.notify_all()
         self._thread.join()
 
     def _work(self) -> None:
@@ -156,6 +159,7 @@ class CheckpointWriter:
             with self._wake:
                 self._wake.wait_for(lambda: self._waiting is not None or self._closing)
                 job, self._waiting = self._waiting, None
+                self._writing = job is not None
             if job is None:
                 return
             state, files = job
@@ -165,6 +169,9 @@ class CheckpointWriter:
                 self.troubles.append(f"The checkpoint of epoch {state['epoch']} could not be kept: {error}")
             else:
                 self.kept_epoch = int(state["epoch"])
+            with self._wake:
+                self._writing = False
+                self._wake.notify_all()
 
 
 def keep_state(checkpoints: TrainingCheckpoints, state: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
