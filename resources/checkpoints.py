@@ -17,6 +17,7 @@ import dagster as dg
 
 from resources.atomic_write import write_atomically
 from resources.locations import location
+from resources.run_lineage import attempts
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -25,9 +26,6 @@ KEPT = 2
 """Checkpoints of a training: the newest, and the one before in case that is damaged."""
 
 _FOLDER, _FILES = "checkpoints", "files"
-
-_ROOT_RUN_TAG = "dagster/root_run_id"
-"""On a run that retries or re-executes another: the first of them."""
 
 
 class DamagedCheckpointError(RuntimeError):
@@ -169,9 +167,9 @@ class Checkpoints(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     root: str
 
-    def of_run(self, run: dg.DagsterRun) -> CheckpointShelf:
-        """Those of a Dagster run, or of the first one that it retries or re-executes."""
-        return CheckpointShelf(f"{self.root}/{_FOLDER}/{run.tags.get(_ROOT_RUN_TAG, run.run_id)}")
+    def of_run(self, instance: dg.DagsterInstance, run: dg.DagsterRun) -> CheckpointShelf:
+        """Those of a Dagster run, or of the first of those that it goes on from, as with its MLflow run."""
+        return CheckpointShelf(f"{self.root}/{_FOLDER}/{attempts(instance, run)[-1]}")
 
     def remove_orphans(self, days: float) -> list[str]:
         """Remove what was last written so many days ago, its training having come to no end; returns the run ids."""

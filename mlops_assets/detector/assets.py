@@ -94,7 +94,7 @@ def detector_weights(
     deployment = {"epochs": machine.epochs} if machine.epochs else {}
     for run in checkpoints.remove_orphans(ORPHAN_DAYS):
         context.log.info("Removed the checkpoints of run %s, untouched for %d days", run, ORPHAN_DAYS)
-    shelf = checkpoints.of_run(context.run)
+    shelf = checkpoints.of_run(context.instance, context.run)
     journal = TrainingJournal(context.log, mlflow)
     champion = model_registry.champion()
     with final_failures(ValidationError, HopelessTrainingError, WeightsError):

@@ -56,7 +56,7 @@ def train_detector(
         note(place, f"epoch {context.retry_number} {epoch.epoch} {time.monotonic()}")
         journal.epoch(epoch)
 
-    shelf = checkpoints.of_run(context.run)
+    shelf = checkpoints.of_run(context.instance, context.run)
     identity = identify("f" * 64, rules, START, NAMES)
     note(place, f"begun {context.retry_number} {os.getpid()}")
     journal.begin({"started_from": START.reason, "epochs": config.epochs, "seed": rules.seed})

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 from upath import UPath
 
-from resources.checkpoints import CheckpointFolder, Checkpoints, DamagedCheckpointError
+from resources.checkpoints import CheckpointFolder, Checkpoints, CheckpointShelf, DamagedCheckpointError
 
 FILES = {"state.pt": b"state", "weights/best.pt": b"best"}
 
@@ -43,10 +43,18 @@ def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     s3fs.S3FileSystem.clear_instance_cache()
 
 
-def run_of(run_id: str, **tags: str) -> dg.DagsterRun:
-    return dg.DagsterRun(
-        job_name="retrain", run_id=run_id, tags={f"dagster/{key}": value for key, value in tags.items()}
+def shelf_of(root: str, run_id: str, parent: str | None = None, **tags: str) -> CheckpointShelf:
+    """Of a run that may follow another."""
+    marks = {f"dagster/{name}": value for name, value in tags.items()}
+    run = dg.DagsterRun(
+        job_name="retrain", run_id=run_id, parent_run_id=parent, root_run_id=parent, tags=_parents(parent) | marks
     )
+    with dg.DagsterInstance.ephemeral() as instance:
+        return Checkpoints(root=root).of_run(instance, run)
+
+
+def _parents(parent: str | None) -> dict[str, str]:
+    return {} if parent is None else {"dagster/parent_run_id": parent, "dagster/root_run_id": parent}
 
 
 def newest(folder: CheckpointFolder, target: Path) -> dict[str, bytes]:
@@ -62,7 +70,7 @@ def stored(folder: CheckpointFolder) -> tuple[int, int]:
 
 
 def test_the_newest_comes_back_and_the_last_two_are_kept(root: str, tmp_path: Path) -> None:
-    folder = Checkpoints(root=root).of_run(run_of("run")).of("training")
+    folder = shelf_of(root, "run").of("training")
     assert list(folder.newest_first()) == []
     for number in range(1, 5):
         folder.write(number, {"epoch": number}, {**FILES, "state.pt": f"state {number}".encode()})
@@ -72,7 +80,7 @@ def test_the_newest_comes_back_and_the_last_two_are_kept(root: str, tmp_path: Pa
 
 
 def test_what_is_damaged_is_refused_by_name_and_the_one_before_is_whole(root: str, tmp_path: Path) -> None:
-    folder = Checkpoints(root=root).of_run(run_of("run")).of("training")
+    folder = shelf_of(root, "run").of("training")
     folder.write(1, {}, {"state.pt": b"one"})
     folder.write(2, {}, {"state.pt": b"two"})
     last, before = [folder.open(manifest) for manifest in folder.newest_first()]
@@ -90,30 +98,31 @@ def test_what_is_damaged_is_refused_by_name_and_the_one_before_is_whole(root: st
         folder.open(last.manifest)
 
 
-def test_a_retried_or_reexecuted_run_finds_those_of_its_first_run_and_no_other_does(root: str) -> None:
-    checkpoints = Checkpoints(root=root)
-    checkpoints.of_run(run_of("first")).of("training").write(1, {}, FILES)
-    again = checkpoints.of_run(run_of("second", root_run_id="first", parent_run_id="first"))
-    assert again.trainings() == ["training"]
-    assert checkpoints.of_run(run_of("other")).trainings() == []
-    again.delete()
-    again.delete()
-    assert checkpoints.of_run(run_of("first")).trainings() == []
+def test_a_run_that_goes_on_finds_those_of_its_first_run_and_no_other_does(root: str) -> None:
+    shelf_of(root, "first").of("training").write(1, {}, FILES)
+    by_the_daemon = shelf_of(root, "second", "first", retry_number="1")
+    from_failure = shelf_of(root, "third", "first", is_resume_retry="true")
+    assert by_the_daemon.trainings() == from_failure.trainings() == ["training"]
+    assert shelf_of(root, "anew", "first").trainings() == []
+    assert shelf_of(root, "other").trainings() == []
+    from_failure.delete()
+    from_failure.delete()
+    assert shelf_of(root, "first").trainings() == []
 
 
 def test_orphans_are_told_by_their_age(root: str) -> None:
     checkpoints = Checkpoints(root=root)
-    checkpoints.of_run(run_of("run")).of("training").write(1, {}, FILES)
+    shelf_of(root, "run").of("training").write(1, {}, FILES)
     assert checkpoints.remove_orphans(1) == []
     assert checkpoints.remove_orphans(-1) == ["run"]
-    assert checkpoints.of_run(run_of("run")).trainings() == []
+    assert shelf_of(root, "run").trainings() == []
 
 
 def test_orphans_are_removed_once_they_are_old(tmp_path: Path) -> None:
     checkpoints = Checkpoints(root=str(tmp_path))
     assert checkpoints.remove_orphans(7) == []
     for run in ("old", "new"):
-        checkpoints.of_run(run_of(run)).of("training").write(1, {}, FILES)
+        shelf_of(str(tmp_path), run).of("training").write(1, {}, FILES)
     days_ago = time.time() - 8 * 86_400
     for path in (tmp_path / "checkpoints" / "old").rglob("*"):
         os.utime(path, (days_ago, days_ago))
