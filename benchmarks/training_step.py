@@ -63,7 +63,7 @@ def run() -> dict[str, float]:
     rules = TrainingRules(epochs=EPOCHS, close_mosaic=0, patience=EPOCHS, **(ON_CPU if device == "cpu" else ON_GPU))
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        data = _draw(place / "data", rules.image_size)
+        data = draw(place / "data", rules.image_size)
         identity = identify("benchmark", rules, _START, list(CLASSES))
         ways: dict[str, TrainingCheckpoints | None] = {
             "yolo train": None,
@@ -125,13 +125,13 @@ def _ignore(_event: Event) -> None:
     return None
 
 
-def _draw(folder: Path, size: int) -> Path:
+def draw(folder: Path, size: int, photos: Mapping[str, int] = PHOTOS) -> Path:
     """Photos of two shapes on noise, in YOLO layout; what is on them does not change what they cost."""
     import cv2
     import numpy as np
 
     rng = np.random.default_rng(0)
-    for split, count in PHOTOS.items():
+    for split, count in photos.items():
         for kind in ("images", "labels"):
             (folder / kind / split).mkdir(parents=True)
         for number in range(count):

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,32 +32,52 @@ ORPHAN_DAYS = 7
 """After which a training that was killed is taken to have been given up, and its checkpoints are removed."""
 
 
-class TrainingConfig(dg.Config):
-    """Settings of one training; what is left empty is as the use case says."""
+class Architecture(Enum):
+    """As the launchpad offers them."""
 
-    epochs: int | None = Field(None, ge=1, description="Epochs, also of a training that starts from the champion")
-    max_minutes: float | None = Field(None, gt=0, description="Train for so long instead of a number of epochs")
-    architecture: str | None = Field(None, description="yolo11n, yolo11s, yolo11m, yolo26n, yolo26s or yolo26m")
+    yolo11n = "yolo11n"
+    yolo11s = "yolo11s"
+    yolo11m = "yolo11m"
+    yolo26n = "yolo26n"
+    yolo26s = "yolo26s"
+    yolo26m = "yolo26m"
+
+
+class Optimizer(Enum):
+    """As the launchpad offers them."""
+
+    AdamW = "AdamW"
+    SGD = "SGD"
+
+
+class TrainingConfig(dg.Config):
+    """Settings of one training; what is left empty is as the use case says.
+
+    Ranges stand in the descriptions and are checked with the use case's: Dagster would try a range of its own again.
+    """
+
+    epochs: int | None = Field(None, description="Epochs, 1 or more; also of a training that starts from the champion")
+    max_minutes: float | None = Field(None, description="Train for so long, above 0, instead of a number of epochs")
+    architecture: Architecture | None = Field(None, description="Another than the champion's starts without it")
     pretrained: bool | None = Field(None, description="Without a champion, start from the bundled base weights")
-    image_size: int | None = Field(None, ge=64, description="Long side of the network's input, a multiple of 32")
-    batch: int | None = Field(None, ge=1, description="Photos a batch, of all GPUs together")
-    automatic_batch: bool = Field(
-        False, description="Take the batch that fits in the GPU's memory, whatever `batch` is"
-    )
+    image_size: int | None = Field(None, description="Long side of the network's input: 64 or more, a multiple of 32")
+    batch: int | None = Field(None, description="Photos a batch, 1 or more, of all GPUs together")
+    automatic_batch: bool = Field(False, description="Take the batch that fits the GPU's memory, whatever `batch` is")
     mixed_precision: bool | None = Field(None, description="Compute in bfloat16 where the processor can")
-    optimizer: str | None = Field(None, description="AdamW or SGD")
-    learning_rate: float | None = Field(None, gt=0, description="Also of a training that starts from the champion")
-    patience: int | None = Field(None, ge=1, description="Epochs without progress before training stops early")
-    horizontal_flip: float | None = Field(None, ge=0, le=1, description="Share of photos that are mirrored")
-    mosaic: float | None = Field(None, ge=0, le=1, description="Share of training pictures put together of four photos")
-    close_mosaic: int | None = Field(None, ge=0, description="Last epochs without mosaics")
-    seed: int | None = Field(None, ge=0, description="Another seed tells chance from progress")
-    workers: int | None = Field(None, ge=0, description="Processes that load photos for a GPU")
-    checkpoint_epochs: int | None = Field(None, ge=1, description="Epochs from one checkpoint to the next")
+    optimizer: Optimizer | None = Field(None, description="AdamW or SGD")
+    learning_rate: float | None = Field(None, description="Above 0; also of a training that starts from the champion")
+    patience: int | None = Field(None, description="Epochs without progress, 1 or more, before training stops early")
+    horizontal_flip: float | None = Field(None, description="Share of photos that are mirrored, 0 to 1")
+    mosaic: float | None = Field(None, description="Share of training pictures put together of four photos, 0 to 1")
+    close_mosaic: int | None = Field(None, description="Last epochs without mosaics, 0 or more")
+    seed: int | None = Field(None, description="0 or more; another seed tells chance from progress")
+    workers: int | None = Field(None, description="Processes that load photos for a GPU, 0 or more")
+    checkpoint_epochs: int | None = Field(None, description="Epochs from one checkpoint to the next, 1 or more")
 
     def overrides(self) -> dict[str, Any]:
         """What is not left to the use case."""
-        given = self.model_dump(exclude_none=True, exclude={"automatic_batch"})
+        fields = self.model_dump(exclude_none=True, exclude={"automatic_batch"})
+        given = {name: value.value if isinstance(value, Enum) else value for name, value in fields.items()}
         return given | ({"batch": "auto"} if self.automatic_batch else {})
 
 
@@ -81,7 +102,7 @@ def detector_weights(
     use_case: dg.ResourceParam[UseCase],
 ) -> pl.DataFrame:
     """A newly trained version in the model registry, with its weights, ONNX export, class map and manifest."""
-    from mlops_assets.dataset.building import check_trainable
+    from mlops_assets.dataset.building import UntrainableDatasetError, check_trainable
     from mlops_assets.dataset.making import todays_version
     from mlops_assets.detector.candidate import train_candidate, with_overrides
     from mlops_assets.detector.charts import training_curves
@@ -89,7 +110,8 @@ def detector_weights(
     from mlops_assets.detector.training_errors import HopelessTrainingError
     from mlops_assets.detector.weights import WeightsError
 
-    check_trainable(training_dataset, equipment_classes)
+    with final_failures(UntrainableDatasetError):
+        check_trainable(training_dataset, equipment_classes)
     version = todays_version(training_dataset, dataset_versions, tables)
     deployment = {"epochs": machine.epochs} if machine.epochs else {}
     for run in checkpoints.remove_orphans(ORPHAN_DAYS):

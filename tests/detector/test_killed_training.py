@@ -65,16 +65,20 @@ def notes(place: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def run_job(place: Path, instance: dg.DagsterInstance, **step: Any) -> dg.JobExecutionResult:
+@pytest.fixture(scope="module")
+def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+
+
+def run_config(place: Path, mlflow_uri: str, **step: Any) -> dict[str, Any]:
     data = write_dataset(place / "data", NAMES, {"train": 8, "val": 4})
-    config = {
+    return {
         "ops": {"train_detector": {"config": {"data": str(data), "place": str(place), **step}}},
         "resources": {
             "checkpoints": {"config": {"root": str(place / "store")}},
-            "mlflow": {"config": {"tracking_uri": f"sqlite:///{place / 'mlflow.db'}", "experiment_name": "killed"}},
+            "mlflow": {"config": {"tracking_uri": mlflow_uri, "experiment_name": place.name}},
         },
     }
-    return dg.execute_job(dg.reconstructable(training_job), instance=instance, run_config=config)
 
 
 def attempts(place: Path) -> dict[int, list[int]]:
@@ -97,14 +101,15 @@ def attempts(place: Path) -> dict[int, list[int]]:
     ],
 )
 def test_a_training_that_is_killed_again_and_again_ends_as_one_that_is_not(
-    tmp_path: Path, kills: int, epochs: int, every: int
+    tmp_path: Path, mlflow_uri: str, kills: int, epochs: int, every: int
 ) -> None:
+    config = run_config(tmp_path, mlflow_uri, epochs=epochs, checkpoint_epochs=every)
     killer = Killer(tmp_path, kills, epochs)
     thread = threading.Thread(target=killer.run)
     with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
         thread.start()
         try:
-            with run_job(tmp_path, instance, epochs=epochs, checkpoint_epochs=every) as result:
+            with dg.execute_job(dg.reconstructable(training_job), instance=instance, run_config=config) as result:
                 assert result.success
                 retries = [event for event in result.all_events if event.is_step_up_for_retry]
         finally:
@@ -129,8 +134,8 @@ def test_a_training_that_is_killed_again_and_again_ends_as_one_that_is_not(
     assert [row.figures["lr/pg0"] for row in rows[3:]] == pytest.approx(rate[3:], rel=1e-4)
     assert [row.figures["lr/pg0"] for row in rows[:3]] == sorted(row.figures["lr/pg0"] for row in rows[:3])
 
-    client = open_client(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    (run,) = client.search_runs([client.get_experiment_by_name("killed").experiment_id])
+    client = open_client(mlflow_uri)
+    (run,) = client.search_runs([client.get_experiment_by_name(tmp_path.name).experiment_id])
     for name in ("val/map50", "val/map50_95", "train/box_loss", "val/cls_loss", "lr/pg0"):
         history = sorted(client.get_metric_history(run.info.run_id, name), key=lambda entry: entry.step)
         assert [entry.step for entry in history] == [row.epoch for row in rows], name
@@ -139,13 +144,12 @@ def test_a_training_that_is_killed_again_and_again_ends_as_one_that_is_not(
     assert not (tmp_path / "store" / "checkpoints" / result.run_id).exists()
 
 
-def test_a_training_that_diverges_is_not_tried_again(tmp_path: Path) -> None:
-    with (
-        dg.instance_for_test(temp_dir=str(tmp_path)) as instance,
-        run_job(tmp_path, instance, epochs=2, learning_rate=1e30) as result,
-    ):
-        assert not result.success
-        (failure,) = [event for event in result.all_events if event.is_step_failure]
-        assert not [event for event in result.all_events if event.is_step_up_for_retry]
-    assert "lr0" in str(failure.step_failure_data.user_failure_data.description)
+def test_a_training_that_cannot_succeed_is_not_tried_again(tmp_path: Path, mlflow_uri: str) -> None:
+    config = run_config(tmp_path, mlflow_uri, epochs=2, learning_rate=1e30)
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = training_job.execute_in_process(run_config=config, instance=instance, raise_on_error=False)
+    assert not result.success
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert not [event for event in result.all_events if event.is_step_up_for_retry]
+    assert "lr0" in str(failure.step_failure_data.error)
     assert attempts(tmp_path) == {0: []}

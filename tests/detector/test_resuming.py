@@ -18,7 +18,7 @@ from mlops_assets.use_case import TrainingRules
 from resources.checkpoints import CheckpointShelf
 
 SCRATCH = StartingPoint("scratch", None, "test")
-LONG = RULES.model_copy(update={"epochs": 5, "close_mosaic": 2, "image_size": 64, "patience": 9})
+LONG = RULES.model_copy(update={"epochs": 4, "close_mosaic": 2, "image_size": 64, "patience": 9})
 
 
 class CutError(Exception):
@@ -86,11 +86,11 @@ class Training:
 
 @pytest.fixture(scope="module")
 def cut(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Training:
-    """Cut off in the moment in which its fourth epoch ends: checkpoints of the second and third are in the store."""
+    """Cut off in the moment in which its third epoch ends: checkpoints of the first and second are in the store."""
     training = Training(dataset, tmp_path_factory.mktemp("cut"))
-    told, _ = training.go(cut_after=4)
-    assert [epoch.epoch for epoch in told.epochs] == [1, 2, 3, 4]
-    assert told.figures == [1, 2, 3]
+    told, _ = training.go(cut_after=3)
+    assert [epoch.epoch for epoch in told.epochs] == [1, 2, 3]
+    assert told.figures == [1, 2]
     return training
 
 
@@ -99,7 +99,7 @@ def ended(cut: Training, tmp_path_factory: pytest.TempPathFactory) -> tuple[Trai
     """The same, gone on to its end on another machine."""
     training = Training(cut.dataset, tmp_path_factory.mktemp("ended"))
     shutil.copytree(cut.place / "store", training.place / "store")
-    assert [path.stem for path in stored(training)] == ["00000002", "00000003"]
+    assert [path.stem for path in stored(training)] == ["00000001", "00000002"]
     told, result = training.go()
     assert result is not None
     return training, told, result
@@ -120,16 +120,16 @@ def test_it_goes_on_with_the_next_epoch_to_the_same_number_with_the_learning_rat
     ended: tuple[Training, Told, TrainingResult],
 ) -> None:
     training, told, result = ended
-    assert [epoch.epoch for epoch in told.epochs] == [4, 5]
-    assert {epoch.epochs for epoch in told.epochs} == {5}
-    assert "Goes on from the checkpoint of epoch 3 of 5" in told.sentences
+    assert [epoch.epoch for epoch in told.epochs] == [3, 4]
+    assert {epoch.epochs for epoch in told.epochs} == {4}
+    assert "Goes on from the checkpoint of epoch 2 of 4" in told.sentences
     assert [estimate.epochs for estimate in told.estimates] == [2]
     rows = read_curves(result.curves.read_bytes())
-    assert [row.epoch for row in rows] == told.figures == [1, 2, 3, 4, 5]
-    assert result.epochs == 5
+    assert [row.epoch for row in rows] == told.figures == [1, 2, 3, 4]
+    assert result.epochs == 4
     # Ultralytics' rule for epochs after the warm-up (engine/trainer.py, _setup_scheduler), counted from 0.
-    expected = [0.002 * ((1 - epoch / 5) * (1 - 0.01) + 0.01) for epoch in (3, 4)]
-    assert [row.figures["lr/pg0"] for row in rows[3:]] == pytest.approx(expected, rel=1e-5)
+    assert rows[3].figures["lr/pg0"] == pytest.approx(0.002 * ((1 - 3 / 4) * (1 - 0.01) + 0.01), rel=1e-5)
+    assert rows[2].figures["lr/pg0"] > rows[1].figures["lr/pg0"] > rows[0].figures["lr/pg0"] > 0, "the warm-up goes on"
     times = [float(line.split(",")[1]) for line in result.curves.read_text().splitlines()[1:]]
     assert times == sorted(times)
     assert result.seconds > times[-1] > 0
@@ -140,8 +140,8 @@ def test_a_finished_training_goes_straight_to_its_export(ended: tuple[Training, 
     training, _, first = ended
     told, result = training.go()
     assert result is not None
-    assert (told.epochs, told.figures, result.epochs) == ([], [1, 2, 3, 4, 5], 5)
-    assert "finished before, after 5 epochs: it goes straight to its export" in told.all_said()
+    assert (told.epochs, told.figures, result.epochs) == ([], [1, 2, 3, 4], 4)
+    assert "finished before, after 4 epochs: it goes straight to its export" in told.all_said()
     assert result.weights.read_bytes() == first.weights.read_bytes()
     assert result.weights != first.weights
     assert result.metrics == first.metrics
@@ -152,10 +152,10 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_taken(again: Training) 
     folder = again.checkpoints().folder
     newest = folder.open(str(stored(again)[-1]))
     (Path(folder.address) / "files" / newest.files[STATE]).write_bytes(b"cut off")
-    told, result = again.go(cut_after=3)
+    told, result = again.go(cut_after=2)
     assert result is None
     assert "damaged and passed over" in told.sentences[0]
-    assert [epoch.epoch for epoch in told.epochs] == [3]
+    assert [epoch.epoch for epoch in told.epochs] == [2]
 
 
 def test_without_a_whole_checkpoint_it_begins_anew(again: Training) -> None:
@@ -192,7 +192,7 @@ def test_a_training_by_time_goes_on_to_the_number_of_epochs_that_it_had(dataset:
     told, _ = training.go(cut_after=2)
     found = find(training.checkpoints(), tmp_path / "looked at", told.sentences.append)
     assert found is not None
-    epochs = min(int(found.about["epochs"]), 4)
+    epochs = min(int(found.about["epochs"]), 2)
     assert found.state is not None
     training.checkpoints().folder.write(1, {**found.about, "epochs": epochs}, _with(found.folder, epochs))
     again, result = training.go()

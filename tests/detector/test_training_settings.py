@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any, get_args
 
 import dagster as dg
 import pytest
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from tiny_detector import Trained
 
 from mlops_assets.compute import RETRY, RETRY_TRAINING
-from mlops_assets.detector.assets import TrainingConfig, detector_weights
+from mlops_assets.detector.assets import Architecture, Optimizer, TrainingConfig, detector_weights
 from mlops_assets.detector.candidate import with_overrides
 from mlops_assets.detector.epochs import EpochFigures, read_curves
 from mlops_assets.detector.time_estimate import TimeEstimate, in_words
@@ -38,10 +39,32 @@ def test_what_is_given_replaces_what_the_use_case_says() -> None:
     assert json.loads(rules.model_dump_json())["batch"] == "auto"
 
 
-@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch": 0}, {"mosaic": 1.5}, {"learning_rate": 0.0}, {"seed": -1}])
-def test_a_value_out_of_its_range_is_refused_before_the_run_begins(wrong: dict[str, float]) -> None:
+def test_the_launchpad_offers_what_the_use_case_may_say_and_refuses_anything_else() -> None:
+    fields = TrainingRules.model_fields
+    assert {entry.value for entry in Architecture} == set(get_args(fields["architecture"].annotation))
+    assert {entry.value for entry in Optimizer} == set(get_args(fields["optimizer"].annotation))
+    assert TrainingConfig(architecture=Architecture.yolo26n).overrides() == {"architecture": "yolo26n"}
+
+    @dg.op
+    def train(config: TrainingConfig) -> None:
+        assert config.architecture is Architecture.yolo26s
+
+    @dg.job
+    def job() -> None:
+        train()
+
+    given = {"ops": {"train": {"config": {"architecture": "yolo26s"}}}}
+    assert job.execute_in_process(given).success
+    with pytest.raises(dg.DagsterInvalidConfigError, match="yolo9"):
+        dg.validate_run_config(job, {"ops": {"train": {"config": {"architecture": "yolo9"}}}})
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": 0}, {"batch": 0}, {"mosaic": 1.5}, {"learning_rate": 0.0}, {"seed": -1}, {"image_size": 100}]
+)
+def test_a_value_out_of_its_range_is_refused_by_name(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(wrong))):
-        TrainingConfig(**wrong)
+        with_overrides(TrainingRules(), TrainingConfig(**wrong).overrides())
 
 
 def test_a_wrong_setting_is_not_tried_again() -> None:
