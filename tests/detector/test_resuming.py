@@ -11,8 +11,8 @@ from tiny_detector import NAMES, RULES
 
 from mlops_assets.detector.checkpointing import STATE, TrainingCheckpoints, find, identify
 from mlops_assets.detector.epochs import EpochProgress, read_curves
-from mlops_assets.detector.training import TrainingListener, TrainingResult, train
-from mlops_assets.detector.training_state import StateError, read_state
+from mlops_assets.detector.training import TrainingListener, TrainingResult, build_trainer, train
+from mlops_assets.detector.training_state import StateError, read_state, restore_state, state_bytes, take_state
 from mlops_assets.detector.weights import StartingPoint
 from mlops_assets.use_case import TrainingRules
 from resources.checkpoints import CheckpointShelf
@@ -188,7 +188,7 @@ def test_settings_of_pace_alone_make_no_other_training() -> None:
 
 
 def test_a_training_by_time_goes_on_to_the_number_of_epochs_that_it_had(dataset: Path, tmp_path: Path) -> None:
-    training = Training(dataset, tmp_path, LONG.model_copy(update={"max_minutes": 0.05}))
+    training = Training(dataset, tmp_path, LONG.model_copy(update={"max_minutes": 10.0}))
     told, _ = training.go(cut_after=2)
     found = find(training.checkpoints(), tmp_path / "looked at", told.sentences.append)
     assert found is not None
@@ -217,6 +217,27 @@ def test_a_state_keeps_the_optimizer_in_full_precision(cut: Training, tmp_path: 
     assert values.dtype == torch.float32
     lost = float(((values > 0) & (values.half() == 0)).sum() / (values > 0).sum())
     assert lost > 0.5, f"half precision would have lost {lost:.0%} of Adam's second moments"
+
+
+@pytest.mark.slow
+def test_the_two_heads_of_yolo26_go_on_with_the_weights_that_they_had(dataset: Path, tmp_path: Path) -> None:
+    rules = LONG.model_copy(update={"architecture": "yolo26n"})
+    trainers = [
+        build_trainer(dataset, tmp_path / name, SCRATCH, rules, device="cpu", threads=1, plots=False)
+        for name in ("before", "after")
+    ]
+    for trainer in trainers:
+        trainer._setup_train()
+    before, after = trainers
+    before.epoch, before.stop = 1, False
+    state = {**take_state(before, 1.0), "best_fitness": 0.5, "stopper": {"best_fitness": 0.5, "best_epoch": 2}}
+    (tmp_path / "state.pt").write_bytes(state_bytes(state))
+    restore_state(after, read_state(tmp_path / "state.pt"))
+    assert (after.start_epoch, after.best_fitness, after.stopper.best_epoch) == (2, 0.5, 2)
+    assert after.model.criterion.updates == 2
+    assert after.model.criterion.o2m == pytest.approx(after.model.criterion.decay(2))
+    same = zip(before.model.state_dict().values(), after.model.state_dict().values(), strict=True)
+    assert all(torch.equal(one, other) for one, other in same)
 
 
 @pytest.mark.parametrize("content", [b"", b"no state", b"PK\x03\x04 cut off"])
