@@ -18,6 +18,7 @@ from benchmarks import (
     racks,
     resuming,
     sensors,
+    serving,
     start,
     training,
     training_step,
@@ -41,6 +42,7 @@ SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "labels": labels.run,
     "label_errors": label_errors.run,
     "unknown_equipment": unknown_equipment.run,
+    "serving": serving.run,
 }
 
 

@@ -21,6 +21,9 @@ from mlops_assets.detector.training_errors import explained
 from mlops_assets.detector.training_events import Failed, Said, TrainingPlan
 from mlops_assets.detector.training_state import restore_state
 from mlops_assets.detector.training_watch import TrainingWatch
+from mlops_assets.detector.ultralytics_setup import read_weights_only
+
+read_weights_only()  # also in the processes of several GPUs
 
 _PLAN = "our_plan"
 """Among the callbacks, under no event's name: Ultralytics hands these on to the processes of several GPUs."""
