@@ -96,8 +96,8 @@ def attempts(place: Path) -> dict[int, list[int]]:
     ("kills", "epochs", "every"),
     [
         pytest.param(1, 5, 1, id="short"),
-        pytest.param(5, 24, 1, id="long", marks=LONG),
-        pytest.param(5, 24, 3, id="every third epoch", marks=LONG),
+        pytest.param(5, 18, 1, id="long", marks=LONG),
+        pytest.param(5, 18, 3, id="every third epoch", marks=LONG),
     ],
 )
 def test_a_training_that_is_killed_again_and_again_ends_as_one_that_is_not(
