@@ -101,7 +101,7 @@ def _epochs(trainer: Any) -> list[float]:
 
 
 def _batches() -> dict[str, float]:
-    """Photos a second of a step by the size of its batch, relative to 8; the base of batch_size.CPU_BATCH."""
+    """Photos a second of a step by the size of its batch, relative to 8; beside batch_size.CPU_BATCH."""
     steps = {batch: step_of(ON_CPU["image_size"], batch, native_bfloat16()) for batch in BATCHES}
     pace: dict[int, list[float]] = {batch: [] for batch in BATCHES}
     for round_ in range(ROUNDS + 1):

@@ -7,7 +7,7 @@ AUTOMATIC = -1
 """Ultralytics' word for it: as many as fit in 60 % of a GPU's memory, measured (utils/autobatch.py)."""
 
 CPU_BATCH = 8
-"""More photos a batch are no quicker on a CPU (`make bench SECTION=training_step`), and leave an epoch fewer steps."""
+"""The use cases' default: on a CPU there is no memory of a card to fill, and a larger batch leaves an epoch fewer steps."""
 
 FEWEST_STEPS = 16
 """Optimizer steps that an epoch has at the least: a large GPU would take a small dataset in one."""
@@ -31,7 +31,7 @@ def batch_for(rules: TrainingRules, device: str) -> tuple[int, str]:
             f"Ultralytics finds the batch for one GPU only; set training.batch for {gpus} GPUs, such as {8 * gpus}"
         )
     if gpus == 0:
-        return CPU_BATCH, f"Automatic batch on a CPU: {CPU_BATCH} photos, more are no quicker there"
+        return CPU_BATCH, f"Automatic batch on a CPU: {CPU_BATCH} photos, the default"
     return AUTOMATIC, "Automatic batch: as many photos as fit in 60 % of the GPU's memory, measured first"
 
 
