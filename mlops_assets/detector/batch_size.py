@@ -7,7 +7,7 @@ AUTOMATIC = -1
 """Ultralytics' word for it: as many as fit in 60 % of a GPU's memory, measured (utils/autobatch.py)."""
 
 CPU_BATCH = 8
-"""The use cases' default: on a CPU there is no memory of a card to fill, and a larger batch leaves an epoch fewer steps."""
+"""The use cases' default: a CPU has no card's memory to fill, and a larger batch leaves an epoch fewer steps."""
 
 FEWEST_STEPS = 16
 """Optimizer steps that an epoch has at the least: a large GPU would take a small dataset in one."""
