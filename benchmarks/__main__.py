@@ -10,6 +10,7 @@ from benchmarks import (
     base_weights,
     class_names,
     demo,
+    forgetting,
     label_errors,
     labels,
     near_duplicates,
@@ -37,6 +38,7 @@ SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "labels": labels.run,
     "label_errors": label_errors.run,
     "unknown_equipment": unknown_equipment.run,
+    "forgetting": forgetting.run,
 }
 
 
