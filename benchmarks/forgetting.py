@@ -9,14 +9,14 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from benchmarks.forgetting_data import Story, Taken, photos_by_split, story, take_demo, take_racks
+from benchmarks.forgetting_data import Story, photos_by_split, story, take_demo, take_racks
 from mlops_assets.class_keys import class_key
 from mlops_assets.dataset.export import Photos, export_yolo
 from mlops_assets.dataset.versions import manifest
@@ -37,7 +37,7 @@ CHAMPION_EPOCHS = 20
 EPOCHS = 8
 """Of ours and of all that it is held against."""
 
-CAP = 24
+CAP = 16
 """Epochs after which a restart that has not reached ours' level on val is given up."""
 
 THREADS = 1
@@ -49,6 +49,10 @@ ARMS = {
     LABELS: "from the champion, labels of new classes alone",
     PHOTOS: "from the champion, photos of new classes alone",
 }
+
+
+_Key = tuple[str, int]
+"""Name of the photos, and seed."""
 
 
 class _ReachedError(Exception):
@@ -80,40 +84,46 @@ def run() -> dict[str, float]:
     """Old classes' change of macro AP50 by arm, and how long a restart takes to where ours gets."""
     prepare_ultralytics(THREADS)
     KEPT.mkdir(parents=True, exist_ok=True)
-    outcomes: dict[tuple[str, int], dict[str, Outcome]] = {}
-    stories: dict[tuple[str, int], Story] = {}
-    taken = [take_racks(KEPT), take_demo(KEPT)]
-    for seed in SEEDS:
-        for data in taken:
-            stories[data.name, seed] = one = story(data, seed)
-            print(f"{data.name}, seed {seed}: before {photos_by_split(one.before)}", flush=True)
-            print(f"{data.name}, seed {seed}: after {photos_by_split(one.after)}", flush=True)
-            outcomes[data.name, seed] = _all_arms(data, one, seed)
-    return _report(stories, outcomes)
+    keys = [(data, seed) for seed in SEEDS for data in (take_racks(KEPT), take_demo(KEPT))]
+    stories = {(data.name, seed): story(data, seed) for data, seed in keys}
+    for (name, seed), one in stories.items():
+        print(f"{name}, seed {seed}: before {photos_by_split(one.before)}")
+        print(f"{name}, seed {seed}: after {photos_by_split(one.after)}", flush=True)
+    outcomes = {key: _arms(key, one) for key, one in stories.items()}
+    ratios = _report_changes(stories, outcomes)
+    # Last, since it takes as long as all the rest.
+    reached = {key: _restart(key, one, outcomes[key][OURS].val_map50) for key, one in stories.items()}
+    return ratios | _report_times(outcomes, reached)
 
 
-def _all_arms(taken: Taken, one: Story, seed: int) -> dict[str, Outcome]:
-    folder = KEPT / f"{taken.name}-{seed}"
-    rules = TrainingRules(
-        image_size=IMAGE_SIZE, epochs=CHAMPION_EPOCHS, retrain_epochs=EPOCHS, patience=1000, seed=seed
-    )
-    again = rules.model_copy(update={"epochs": EPOCHS})
-    bundled = bundled_weights(rules.architecture)
-    base = starting_point(None, None, rules.architecture, bundled)
-    scratch = starting_point(None, None, rules.architecture)
-    done = {"champion": _arm(folder, "champion", one, one.before, list(one.old), base, rules)}
-    champion = starting_point(None, folder / "champion.pt", rules.architecture)
+def _rules(seed: int, epochs: int) -> TrainingRules:
+    return TrainingRules(image_size=IMAGE_SIZE, epochs=epochs, retrain_epochs=EPOCHS, patience=1000, seed=seed)
+
+
+def _arms(key: _Key, one: Story) -> dict[str, Outcome]:
+    folder, seed = KEPT / f"{key[0]}-{key[1]}", key[1]
+    first, again = _rules(seed, CHAMPION_EPOCHS), _rules(seed, EPOCHS)
+    architecture = first.architecture
+    base = starting_point(None, None, architecture, bundled_weights(architecture))
+    done = {"champion": _arm(folder, "champion", one, one.before, list(one.old), base, first)}
     every = sorted({**one.old, **one.new})
+    champion = arranged(starting_point(None, folder / "champion.pt", architecture), every)
     for name, data, start in (
-        (OURS, one.after, arranged(champion, every)),
-        (SCRATCH, one.after, scratch),
-        (LABELS, one.new_labels, arranged(champion, every)),
-        (PHOTOS, one.new_photos, arranged(champion, every)),
+        (OURS, one.after, champion),
+        (SCRATCH, one.after, starting_point(None, None, architecture)),
+        (LABELS, one.new_labels, champion),
+        (PHOTOS, one.new_photos, champion),
     ):
         done[name] = _arm(folder, name, one, data, every, start, again)
-    longer = rules.model_copy(update={"epochs": CAP})
-    done[REACH] = _arm(folder, REACH, one, one.after, every, scratch, longer, level=done[OURS].val_map50)
     return done
+
+
+def _restart(key: _Key, one: Story, level: float) -> Outcome:
+    """From random weights until a level of mAP50 on val is reached, or for `CAP` epochs."""
+    rules = _rules(key[1], CAP)
+    start = starting_point(None, None, rules.architecture)
+    every = sorted({**one.old, **one.new})
+    return _arm(KEPT / f"{key[0]}-{key[1]}", REACH, one, one.after, every, start, rules, level=level)
 
 
 def _arm(
@@ -221,38 +231,39 @@ def _macro(outcome: Outcome, class_ids: Iterable[int]) -> float:
     return statistics.fmean(outcome.ap50[class_id] for class_id in class_ids if class_id in outcome.ap50)
 
 
-def _report(
-    stories: dict[tuple[str, int], Story], outcomes: dict[tuple[str, int], dict[str, Outcome]]
-) -> dict[str, float]:
+def _report_changes(stories: dict[_Key, Story], outcomes: dict[_Key, dict[str, Outcome]]) -> dict[str, float]:
+    """Table of the change of macro AP50 over the champion's classes, and of AP50 of the new ones."""
     ratios: dict[str, float] = {}
     for name in dict.fromkeys(name for name, _ in outcomes):
-        seeds = [key for key in outcomes if key[0] == name]
-
-        def each(measure: Callable[[Story, dict[str, Outcome]], float], keys: Iterable[Any] = seeds) -> list[float]:
-            return [measure(stories[key], outcomes[key]) for key in keys]
-
-        champion = each(lambda s, o: _macro(o["champion"], s.old))
+        runs = [(stories[key], outcomes[key]) for key in outcomes if key[0] == name]
+        champion = [_macro(done["champion"], one.old) for one, done in runs]
         print(f"\n{name}: macro AP50 of the champion's classes on test {_listed(champion)}")
         for arm, what in ARMS.items():
-            change = each(lambda s, o, arm=arm: _macro(o[arm], s.old) - _macro(o["champion"], s.old))  # type: ignore[misc]
-            new = each(lambda s, o, arm=arm: _macro(o[arm], s.new))  # type: ignore[misc]
-            seconds = statistics.fmean(outcomes[key][arm].seconds for key in seeds)
+            change = [_macro(done[arm], one.old) - _macro(done["champion"], one.old) for one, done in runs]
+            new = [_macro(done[arm], one.new) for one, done in runs]
+            seconds = statistics.fmean(done[arm].seconds for _, done in runs)
             print(
                 f"  {what:48} old {_listed(change, '+')}; new {_listed(new)}; {EPOCHS} epochs in {seconds:.0f} s of CPU"
             )
-            ratios |= {f"{name}_old_change_{arm}": statistics.fmean(change)}
-        ratios[f"{name}_old_change_ours_worst_seed"] = min(
-            each(lambda s, o: _macro(o[OURS], s.old) - _macro(o["champion"], s.old))
+            ratios[f"{name}_old_change_{arm}"] = statistics.fmean(change)
+            if arm == OURS:
+                ratios[f"{name}_old_change_{arm}_worst_seed"] = min(change)
+    return ratios
+
+
+def _report_times(outcomes: dict[_Key, dict[str, Outcome]], reached: dict[_Key, Outcome]) -> dict[str, float]:
+    """How long a restart takes to the mAP50 on val that ours came to; where it was given up, at least so long."""
+    ratios: dict[str, float] = {}
+    for (name, seed), restart in reached.items():
+        ours = outcomes[name, seed][OURS]
+        times = restart.seconds / ours.seconds
+        verb = "reached" if restart.reached else f"not reached (best {restart.val_map50:.3f})"
+        print(
+            f"{name}, seed {seed}: ours' {ours.val_map50:.3f} on val by a restart {verb} within {restart.epochs} "
+            f"epochs, {restart.seconds:.0f} s of CPU against {ours.seconds:.0f}: {times:.1f} times"
         )
-        slower = each(lambda _, o: o[REACH].seconds / o[OURS].seconds)
-        for key, times in zip(seeds, slower, strict=True):
-            ours, reach = outcomes[key][OURS], outcomes[key][REACH]
-            verb = "reached" if reach.reached else f"not reached within {CAP} epochs (best {reach.val_map50:.3f})"
-            print(
-                f"  seed {key[1]}: ours' {ours.val_map50:.3f} on val by a restart {verb}, {reach.epochs} epochs, "
-                f"{reach.seconds:.0f} s of CPU against {ours.seconds:.0f} s: {times:.1f} times"
-            )
-        ratios[f"{name}_restart_over_ours_seconds_least"] = min(slower)
+        label = f"{name}_restart_over_ours_seconds_least"
+        ratios[label] = min(times, ratios.get(label, times))
     return ratios
 
 
