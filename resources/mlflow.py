@@ -17,7 +17,9 @@ import dagster as dg
 from pydantic import PrivateAttr
 
 from resources.mlflow_client import ensure_experiment, open_client
-from resources.mlflow_status import DAGSTER_RUN_TAG, MLFLOW_RUN_TAG, reconcile_statuses, search_runs
+from resources.mlflow_run import join_run
+from resources.mlflow_status import MLFLOW_RUN_TAG, reconcile_statuses
+from resources.run_lineage import attempts
 
 _BATCH = 100
 """Parameters that MLflow's server takes at once."""
@@ -44,8 +46,10 @@ class _Started:
 class MlflowTracking(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The MLflow run of this Dagster run, started when a step first uses it.
 
-    Steps that log at the same time would race for who starts it; only a chain of steps uses it here. A retried step
-    goes on in the same MLflow run, a re-execution (a new Dagster run) starts another.
+    All steps share it, also those that run at the same time. A retried step goes on in it, and so does a Dagster run
+    that goes on with this one (the daemon's retry, a re-execution from failure or of selected steps; see
+    `run_lineage.goes_on`), so that a training which is resumed there is one MLflow run. A re-execution of all steps by
+    hand starts another.
     """
 
     tracking_uri: str
@@ -141,14 +145,11 @@ class MlflowTracking(dg.ConfigurableResource):  # type: ignore[type-arg]
         client = open_client(self.tracking_uri)
         _refuse_foreign_run(dagster_run_id)
         experiment_id = ensure_experiment(client, self.experiment_name, self.tracking_uri, self.artifact_location)
-        known = search_runs(client, [experiment_id], f"tags.{DAGSTER_RUN_TAG} = '{dagster_run_id}'")
-        if known:
-            run_id = str(known[0].info.run_id)
-        else:
+        if MLFLOW_RUN_TAG not in context.run.tags:
             reconcile_statuses(context.instance, self.tracking_uri, self.experiment_name)
-            # Made with its tag at once: dagster-mlflow tags later, and a kill in between would orphan the run.
-            run_id = str(_create_run(client, experiment_id, context.run).info.run_id)
-        context.instance.add_run_tags(dagster_run_id, {MLFLOW_RUN_TAG: run_id})
+        run_id = join_run(client, experiment_id, attempts(context.instance, context.run), context.run.job_name)
+        if context.run.tags.get(MLFLOW_RUN_TAG) != run_id:
+            context.instance.add_run_tags(dagster_run_id, {MLFLOW_RUN_TAG: run_id})
         return _Started(run_id, experiment_id, client, self._activate(context, context.run, run_id))
 
     def _activate(self, context: dg.InitResourceContext, dagster_run: dg.DagsterRun, run_id: str) -> Any:
@@ -180,15 +181,6 @@ def _refuse_foreign_run(dagster_run_id: str) -> None:
             f"MLflow run {active.info.run_id} is active in this process and would take what Dagster run "
             f"{dagster_run_id} logs; end it with mlflow.end_run() before the step"
         )
-
-
-def _create_run(client: Any, experiment_id: str, dagster_run: dg.DagsterRun) -> Any:
-    tags = {
-        DAGSTER_RUN_TAG: dagster_run.run_id,
-        "mlflow.source.name": dagster_run.job_name,
-        "mlflow.source.type": "JOB",
-    }
-    return client.create_run(experiment_id, run_name=dagster_run.job_name, tags=tags)
 
 
 def _chunks(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

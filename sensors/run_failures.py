@@ -3,7 +3,7 @@
 import dagster as dg
 
 from resources.alerts import Alerts
-from resources.mlflow_status import MLFLOW_RUN_TAG, set_true_status
+from resources.mlflow_status import MLFLOW_RUN_TAG, settle_run
 
 _MONITORED = {
     "run_failures": (dg.DagsterRunStatus.FAILURE, "failed"),
@@ -40,6 +40,6 @@ def _sensor(
                 link=f"/runs/{run.run_id}",
             )
         if MLFLOW_RUN_TAG in run.tags:
-            set_true_status(tracking_uri, run.run_id, status)
+            settle_run(context.instance, tracking_uri, use_case, run, status)
 
     return sensor

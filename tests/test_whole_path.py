@@ -128,7 +128,7 @@ def test_dagsters_run_and_mlflows_run_name_each_other_and_end_alike(path: WholeP
     dagster_run = path.instance.get_run_by_id(run.data.tags["dagster_run_id"])
     assert dagster_run is not None
     assert dagster_run.tags[MLFLOW_RUN_TAG] == weights["mlflow_run_id"]
-    set_true_status(uri, dagster_run.run_id, dagster_run.status)
+    set_true_status(uri, CASE["name"], [dagster_run.run_id], dagster_run.status)
     assert open_client(uri).get_run(weights["mlflow_run_id"]).info.status == "FINISHED"
     assert {"val/map50", "test_map50", "export_parity"} <= set(run.data.metrics)
 

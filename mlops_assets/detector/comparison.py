@@ -13,10 +13,10 @@ import polars as pl
 
 from mlops_assets.detector.evaluation import counts_at
 from mlops_assets.detector.matching import ClassMatches, Matches, average_precision, match_predictions
+from mlops_assets.detector.resampling import draw_enclosures, enclosure_numbers, resampled_ap50
 from mlops_assets.labels.class_links import NO_LINKS, ClassLinks
 from mlops_assets.use_case import PromotionRules
 
-_CHUNK = 250
 _LOWER_QUANTILE = 0.05
 
 
@@ -102,7 +102,7 @@ def compare(
     ours = match_predictions(test, candidate, known_classes, links)
     theirs = match_predictions(test, champion, known_classes, links)
     judged = [class_id for class_id in known_classes if ours.classes[class_id].labels.any()]
-    enclosure = np.unique(np.asarray(ours.enclosures, dtype=str), return_inverse=True)[1].reshape(-1)
+    enclosure = enclosure_numbers(ours)
     changes = _bootstrap_changes(ours, theirs, judged, enclosure, rules.bootstrap_samples, seed)
     counts = enclosures_by_class(truth)
     classes = tuple(
@@ -138,24 +138,12 @@ def _bootstrap_changes(
 ) -> npt.NDArray[np.float64]:
     """Return (samples, classes) changes of AP50; NaN where a sample drew no label of the class."""
     count = int(enclosure.max()) + 1 if enclosure.size else 0
-    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=samples).astype(np.float64)
+    draws = draw_enclosures(count, samples, seed)
     columns = [
-        _resampled_ap50(ours.classes[c], draws, enclosure) - _resampled_ap50(theirs.classes[c], draws, enclosure)
+        resampled_ap50(ours.classes[c], draws, enclosure) - resampled_ap50(theirs.classes[c], draws, enclosure)
         for c in class_ids
     ]
     return np.stack(columns, axis=1) if columns else np.zeros((samples, 0))
-
-
-def _resampled_ap50(
-    matches: ClassMatches, draws: npt.NDArray[np.float64], enclosure: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float64]:
-    of_prediction = enclosure[matches.photo]
-    labels = np.bincount(enclosure, weights=matches.labels, minlength=draws.shape[1])
-    parts = [
-        average_precision(matches.hit[0], draws[i : i + _CHUNK, of_prediction], draws[i : i + _CHUNK] @ labels)
-        for i in range(0, len(draws), _CHUNK)  # bounds memory: weights are samples x predictions
-    ]
-    return np.concatenate(parts)
 
 
 def _ap50(matches: ClassMatches) -> float:

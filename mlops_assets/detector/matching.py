@@ -5,7 +5,7 @@ Matching happens once a photo and class; every figure and every bootstrap sample
 
 import contextlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,10 @@ from mlops_assets.labels.class_links import NO_LINKS, ClassLinks
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """COCO's thresholds; the first is that of AP50, precision and recall."""
 
-_RECALL_POINTS = np.linspace(0.0, 1.0, 101)
+_PHOTOS_AT_ONCE = 200
+"""Photos matched at a time: pycocotools keeps about a kilobyte a box, which a snapshot of thousands would add up."""
+
+RECALL_POINTS = np.linspace(0.0, 1.0, 101)
 
 
 class SnapshotError(ValueError):
@@ -79,7 +82,7 @@ def match_predictions(
     photos = photos.with_row_index("photo")
     labels = truth.filter(pl.col("class_id").is_in(list(class_ids))).join(photos, on="photo_id")
     found = _looked_for(predictions.filter(pl.col("class_id").is_in(list(class_ids))), photos, labels, links)
-    evaluated = dict(_evaluate(labels, found, list(class_ids), photos.height))
+    evaluated = _evaluate(labels, found, list(class_ids), photos.height)
     return Matches(tuple(photos["photo_id"]), tuple(photos["enclosure_id"]), evaluated)
 
 
@@ -92,35 +95,50 @@ def _looked_for(found: pl.DataFrame, photos: pl.DataFrame, labels: pl.DataFrame,
     )
 
 
-def _evaluate(
-    labels: pl.DataFrame, found: pl.DataFrame, class_ids: list[int], photos: int
-) -> Iterator[tuple[int, ClassMatches]]:
+def _evaluate(labels: pl.DataFrame, found: pl.DataFrame, class_ids: list[int], photos: int) -> dict[int, ClassMatches]:
+    by_class: dict[int, list[_Entry]] = {class_id: [] for class_id in class_ids}
+    for first in range(0, photos, _PHOTOS_AT_ONCE):
+        some = pl.col("photo").is_between(first, first + _PHOTOS_AT_ONCE, closed="left")
+        for entry in _matched(labels.filter(some), found.filter(some), class_ids):
+            by_class[int(entry["category_id"])].append(
+                (int(entry["image_id"]), np.asarray(entry["dtScores"], float), np.asarray(entry["dtMatches"]) > 0)
+            )
+    return {
+        class_id: _class_matches(
+            entries,
+            np.bincount(labels.filter(pl.col("class_id") == class_id)["photo"].to_numpy(), minlength=photos),
+        )
+        for class_id, entries in by_class.items()
+    }
+
+
+_Entry = tuple[int, npt.NDArray[np.float64], npt.NDArray[np.bool_]]
+"""Photo, confidences and hits of one class's predictions there."""
+
+
+def _matched(labels: pl.DataFrame, found: pl.DataFrame, class_ids: list[int]) -> list[dict[str, Any]]:
+    """COCOeval's results a photo and class, of those that have a label or a prediction."""
     from pycocotools.cocoeval import COCOeval
 
+    photos = sorted({*labels["photo"], *found["photo"]})
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         evaluation = COCOeval(_coco(labels, class_ids, photos), _coco(found, class_ids, photos), "bbox")
         evaluation.params.iouThrs = IOU_THRESHOLDS
         evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0.0, 1e10]], ["all"]
         evaluation.params.maxDets = [MAX_DETECTIONS]
         evaluation.evaluate()
-    by_class: dict[int, list[dict[str, Any]]] = {class_id: [] for class_id in class_ids}
-    for entry in evaluation.evalImgs:
-        if entry is not None:
-            by_class[int(entry["category_id"])].append(entry)
-    for class_id, entries in by_class.items():
-        counts = labels.filter(pl.col("class_id") == class_id)["photo"].to_numpy()
-        yield class_id, _class_matches(entries, np.bincount(counts, minlength=photos).astype(np.int64))
+    return [entry for entry in evaluation.evalImgs if entry is not None]
 
 
-def _class_matches(entries: list[dict[str, Any]], labels: npt.NDArray[np.int64]) -> ClassMatches:
-    confidence = np.concatenate([np.zeros(0), *(entry["dtScores"] for entry in entries)])
-    photo = np.repeat([e["image_id"] for e in entries], [len(e["dtScores"]) for e in entries]).astype(np.int64)
-    hit = np.hstack([np.zeros((len(IOU_THRESHOLDS), 0)), *(entry["dtMatches"] for entry in entries)]) > 0
+def _class_matches(entries: list[_Entry], labels: npt.NDArray[np.int64]) -> ClassMatches:
+    confidence = np.concatenate([np.zeros(0), *(scores for _, scores, _ in entries)])
+    photo = np.repeat([photo for photo, _, _ in entries], [len(scores) for _, scores, _ in entries]).astype(np.int64)
+    hit = np.hstack([np.zeros((len(IOU_THRESHOLDS), 0), bool), *(hits for _, _, hits in entries)])
     order = np.argsort(-confidence, kind="mergesort")
-    return ClassMatches(confidence[order], photo[order], hit[:, order], labels)
+    return ClassMatches(confidence[order], photo[order], hit[:, order], labels.astype(np.int64))
 
 
-def _coco(rows: pl.DataFrame, class_ids: list[int], photos: int) -> Any:
+def _coco(rows: pl.DataFrame, class_ids: list[int], photos: list[int]) -> Any:
     """Build a COCO object in memory; ids start at 1, since COCOeval writes 0 for a prediction without a match."""
     from pycocotools.coco import COCO
 
@@ -130,7 +148,7 @@ def _coco(rows: pl.DataFrame, class_ids: list[int], photos: int) -> Any:
         pl.col("box_x") - pl.col("box_w") / 2, pl.col("box_y") - pl.col("box_h") / 2, *BOX_COLUMNS[2:]
     ).rows()
     coco.dataset = {
-        "images": [{"id": photo} for photo in range(photos)],
+        "images": [{"id": photo} for photo in photos],
         "categories": [{"id": class_id} for class_id in class_ids],
         "annotations": [
             {
@@ -175,7 +193,7 @@ def average_precision(
         recall = found / labels[:, None]
     envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     padded = np.hstack([envelope, np.zeros((len(envelope), 1))])
-    points = np.stack([np.searchsorted(row, _RECALL_POINTS, side="left") for row in recall])
+    points = np.stack([np.searchsorted(row, RECALL_POINTS, side="left") for row in recall])
     result: npt.NDArray[np.float64] = np.take_along_axis(padded, points, axis=1).mean(axis=1)
     return np.where(labels > 0, result, np.nan)
 

@@ -55,3 +55,18 @@ class_boxes is the candidate's, as in DETECTOR_WEIGHTS, and run_id Dagster's run
 champion_class_map and champion_thresholds are JSON by class_id; champion_export and champion_references are the SHA-256
 of the ONNX file and of what known equipment looks like to it (null: a version of before there were any).
 """
+
+DETECTOR_INTERVALS = pl.Schema(
+    {
+        "model_version": pl.String(),
+        "class_id": pl.Int32(),
+        "measure": pl.String(),
+        "low": pl.Float64(),
+        "high": pl.Float64(),
+        "enclosures": pl.Int64(),
+    }
+)
+"""Beside the evaluation: 95 % bootstrap interval on test of ap50, precision, recall or f1.
+
+class_id null: as in DETECTOR_EVALUATION. enclosures: test enclosures that show the class, or all.
+"""

@@ -23,7 +23,7 @@ from resources.mlflow_status import (
     MLFLOW_RUN_TAG,
     reconcile_statuses,
     search_runs,
-    set_true_status,
+    settle_run,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -85,7 +85,7 @@ class World:
 
     def mlflow_run(self, then: str, dagster_run: dg.DagsterRun) -> Any:
         experiment = self.client.get_experiment_by_name(then).experiment_id
-        (run,) = search_runs(self.client, [experiment], f"tags.{DAGSTER_RUN_TAG} = '{dagster_run.run_id}'")
+        (run,) = search_runs(self.client, experiment, f"tags.{DAGSTER_RUN_TAG} = '{dagster_run.run_id}'")
         return run
 
 
@@ -167,7 +167,8 @@ def test_status_comes_true_after_success_failure_and_kill(world: World, runs: di
     assert before == dict.fromkeys(runs, "RUNNING")  # above all no FINISHED for those that failed
 
     failed = runs["fail"]
-    assert set_true_status(world.uri, failed.run_id, failed.status) == {failed.tags[MLFLOW_RUN_TAG]: "FAILED"}
+    settled = settle_run(world.instance, world.uri, "fail", failed, failed.status)
+    assert settled == {failed.tags[MLFLOW_RUN_TAG]: "FAILED"}
     assert reconcile_statuses(world.instance, world.uri, "ok") == {runs["ok"].tags[MLFLOW_RUN_TAG]: "FINISHED"}
     assert reconcile_statuses(world.instance, world.uri, "hang") == {runs["hang"].tags[MLFLOW_RUN_TAG]: "FAILED"}
 

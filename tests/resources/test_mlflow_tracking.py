@@ -12,6 +12,7 @@ from resources.mlflow_client import ensure_experiment, open_client
 from resources.mlflow_status import (
     DAGSTER_RUN_TAG,
     DAGSTER_STATUS_TAG,
+    FIRST_RUN_TAG,
     MLFLOW_RUN_TAG,
     reconcile_statuses,
     set_true_status,
@@ -105,15 +106,18 @@ def test_finished_that_is_not_true_is_corrected(uri: str, client: Any, instance:
 @pytest.mark.parametrize(("ended", "status"), [("SUCCESS", "FINISHED"), ("FAILURE", "FAILED"), ("CANCELED", "KILLED")])
 def test_every_end_of_a_dagster_run_has_its_status(uri: str, client: Any, ended: str, status: str) -> None:
     experiment = ensure_experiment(client, f"ends {ended}", uri)
-    run_id = client.create_run(experiment, tags={DAGSTER_RUN_TAG: f"run {ended}"}).info.run_id
+    tags = {DAGSTER_RUN_TAG: f"run {ended}", FIRST_RUN_TAG: f"run {ended}"}
+    run_id = client.create_run(experiment, tags=tags).info.run_id
     for _ in range(2):  # a sensor may tick twice
-        assert set_true_status(uri, f"run {ended}", dg.DagsterRunStatus(ended)) == {run_id: status}
+        settled = set_true_status(uri, f"ends {ended}", [f"run {ended}"], dg.DagsterRunStatus(ended), ended_at=1234.5)
+        assert settled == {run_id: status}
+        assert client.get_run(run_id).info.end_time == 1234500
         assert client.get_run(run_id).info.status == status
 
 
 def test_run_that_goes_on_has_no_end_status(uri: str) -> None:
     with pytest.raises(ValueError, match="STARTED, which is no end"):
-        set_true_status(uri, "run", dg.DagsterRunStatus.STARTED)
+        set_true_status(uri, "tracking", ["run"], dg.DagsterRunStatus.STARTED)
 
 
 def test_runs_of_another_dagster_are_left_alone(uri: str, client: Any, instance: dg.DagsterInstance) -> None:
@@ -124,7 +128,8 @@ def test_runs_of_another_dagster_are_left_alone(uri: str, client: Any, instance:
 
 
 def test_dagster_run_without_mlflow_run_settles_nothing(uri: str, instance: dg.DagsterInstance) -> None:
-    assert set_true_status(uri, "never logged", dg.DagsterRunStatus.FAILURE) == {}
+    assert set_true_status(uri, "tracking", ["never logged"], dg.DagsterRunStatus.FAILURE) == {}
+    assert set_true_status(uri, "no such experiment", ["never logged"], dg.DagsterRunStatus.FAILURE) == {}
     assert reconcile_statuses(instance, uri, "no such experiment") == {}
 
 
@@ -140,7 +145,7 @@ def test_next_run_settles_the_one_before(uri: str, client: Any, instance: dg.Dag
 def test_step_that_outlives_its_run_does_not_reopen_it(uri: str, client: Any, instance: dg.DagsterInstance) -> None:
     def step(mlflow: MlflowTracking) -> None:
         tags = client.get_run(mlflow.run_id).data.tags
-        set_true_status(uri, tags[DAGSTER_RUN_TAG], dg.DagsterRunStatus.FAILURE)  # the sensor, meanwhile
+        set_true_status(uri, "tracking", [tags[DAGSTER_RUN_TAG]], dg.DagsterRunStatus.FAILURE)  # the sensor, meanwhile
 
     result = run_step(uri, instance, step)
     assert client.get_run(mlflow_id(instance, result)).info.status == "FAILED"

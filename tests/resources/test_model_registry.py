@@ -1,26 +1,18 @@
 """The model registry on a SQLite file with local artifacts, and on a real MLflow server over HTTP."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from mlflow_servers import file_place, serving
 
+from resources.alias_lookup import alias_version
 from resources.mlflow import MlflowTracking
 from resources.mlflow_client import ensure_experiment, open_client
 from resources.mlflow_pictures import delete_pictures, runs_on_datasets, shows_photos
 from resources.mlflow_status import DAGSTER_RUN_TAG, MLFLOW_RUN_TAG, reconcile_statuses
 from resources.model_registry import ModelRegistry, ModelRegistryError
-
-STARTS_WITHIN = 90
 
 
 @pytest.fixture(scope="session")
@@ -31,41 +23,9 @@ def sqlite(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("server")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    arguments = [
-        *("--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--serve-artifacts"),
-        *("--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"),
-        *("--artifacts-destination", str(folder / "artifacts")),
-    ]
-    log = folder / "server.log"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", *arguments],
-        env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-        cwd=folder,
-        stdout=log.open("wb"),
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        address = f"http://127.0.0.1:{port}"
-        wait_for(address, process, log)
-        yield address
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=30)
-
-
-def wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + STARTS_WITHIN
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{address}/health", timeout=2):  # noqa: S310
-                return
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            time.sleep(0.3)
-    pytest.fail(f"MLflow server did not start:\n{log.read_text()[-3000:]}")
+    place = file_place(folder)
+    with serving(place, folder):
+        yield place.address
 
 
 @pytest.fixture(params=["sqlite", "server"])
@@ -115,6 +75,7 @@ def test_champion_is_none_then_the_version_that_was_set(
     registry: ModelRegistry, run_id: str, files: dict[str, Path]
 ) -> None:
     assert registry.champion() is None
+    assert alias_version(registry.tracking_uri, registry.model_name, "champion") is None
     first = registry.register(run_id, files, {})
     assert registry.champion() is None
     files["weights/best.pt"].write_bytes(b"better weights")
@@ -125,7 +86,9 @@ def test_champion_is_none_then_the_version_that_was_set(
     assert champion is not None
     assert (champion.version, champion.aliases) == (second.version, ("champion",))
     assert [(v.version, v.aliases) for v in registry.versions()] == [("1", ()), ("2", ("champion",))]
+    assert alias_version(registry.tracking_uri, registry.model_name, "champion") == second.version
     registry.set_champion(first.version)  # rollback
+    assert alias_version(registry.tracking_uri, registry.model_name, "champion") == first.version
     assert registry.champion() == registry.version(first.version)
 
 

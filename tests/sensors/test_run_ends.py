@@ -14,7 +14,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from resources.alerts import Alerts
 from resources.mlflow_client import ensure_experiment, open_client
-from resources.mlflow_status import DAGSTER_RUN_TAG, MLFLOW_RUN_TAG
+from resources.mlflow_status import DAGSTER_RUN_TAG, FIRST_RUN_TAG, MLFLOW_RUN_TAG
 from sensors.run_failures import run_end_sensors
 
 MLFLOW_ENDS = {"run_failures": "FAILED", "runs_canceled": "KILLED", "runs_succeeded": "FINISHED"}
@@ -49,7 +49,8 @@ def tell(name: str, tracking_uri: str, alerts: Path, *, logged: bool, ticks: int
         mlflow_run = None
         if logged:
             experiment = ensure_experiment(client, "case", tracking_uri)
-            mlflow_run = client.create_run(experiment, tags={DAGSTER_RUN_TAG: run.run_id}).info.run_id
+            tags = {DAGSTER_RUN_TAG: run.run_id, FIRST_RUN_TAG: run.run_id}
+            mlflow_run = client.create_run(experiment, tags=tags).info.run_id
             instance.add_run_tags(run.run_id, {MLFLOW_RUN_TAG: mlflow_run})
         ended = instance.get_run_by_id(run.run_id)
         event = dg.DagsterEvent(EVENTS[name], run.job_name, message="step detector_weights was killed")
