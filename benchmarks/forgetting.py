@@ -107,7 +107,7 @@ def _arms(key: _Key, one: Story) -> dict[str, Outcome]:
     base = starting_point(None, None, architecture, bundled_weights(architecture))
     done = {"champion": _arm(folder, "champion", one, one.before, list(one.old), base, first)}
     every = sorted({**one.old, **one.new})
-    champion = arranged(starting_point(None, folder / "champion.pt", architecture), every)
+    champion = arranged(starting_point(None, folder / "champion.pt", architecture), every, folder)
     for name, data, start in (
         (OURS, one.after, champion),
         (SCRATCH, one.after, starting_point(None, None, architecture)),

@@ -219,6 +219,10 @@ class PromotionRules(_Section):
     tolerance: Fraction = 0.05
     floor_ap50: Fraction = 0.50
     max_class_fall: Fraction = 0.25
+    old_class_fall: Fraction = Field(
+        0.02,
+        description="fall of the macro AP50 of the classes known before from which a check warns; it decides nothing",
+    )
     min_test_enclosures: int = Field(5, ge=1, description="fewer make a class not judgeable")
     bootstrap_samples: int = Field(1000, ge=100)
     provisional_classes: Literal["refuse", "promote"] = "promote"

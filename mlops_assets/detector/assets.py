@@ -11,8 +11,7 @@ import polars as pl
 
 from mlops_assets.compute import CPU_BATCH, CPU_LIGHT, GPU_TRAIN, RETRY
 from mlops_assets.detector import files
-from mlops_assets.detector.champion import parse_class_map
-from mlops_assets.detector.schema import CHAMPION_DETECTOR, DETECTOR_EVALUATION, DETECTOR_WEIGHTS
+from mlops_assets.detector.schema import CHAMPION_DETECTOR, DETECTOR_EVALUATION, DETECTOR_WEIGHTS, OLD_CLASS_CHANGE
 from mlops_assets.metadata import picture, preview
 from mlops_assets.use_case import UseCase, registered_model
 from resources.dataset_versions import DatasetVersions
@@ -160,7 +159,8 @@ def detector_evaluation(
 ) -> pl.DataFrame:
     """Candidate and champion on the same snapshot of val and test; the candidate's thresholds, chosen on val."""
     from mlops_assets.dataset.restoring import kept_photos
-    from mlops_assets.detector.judging import Judged, judge, links_of
+    from mlops_assets.detector.judging import Judged, class_map_of, judge, links_of
+    from mlops_assets.detector.old_classes import old_class_change
     from mlops_assets.detector.snapshot import SPLIT_PREDICTIONS, snapshot_name
 
     versions = [model_registry.version(detector_weights.item(0, "model_version"))]
@@ -187,13 +187,18 @@ def detector_evaluation(
     mlflow.log_metrics(candidate.figures())
     tables.write("detector_predictions", pl.concat([j.predictions for j in judged]), SPLIT_PREDICTIONS)
     evaluation = pl.concat([pl.DataFrame(schema=DETECTOR_EVALUATION), *(j.evaluation for j in judged)])
-    names = parse_class_map(detector_weights.item(0, "class_map"))
+    names = {class_id: name for version in reversed(versions) for class_id, name in class_map_of(version).items()}
+    old_classes = old_class_change(evaluation, candidate.version)
+    tables.write("old_class_change", old_classes.table, OLD_CLASS_CHANGE)
+    mlflow.log_metrics(old_classes.figures())
     named = evaluation.with_columns(
         class_name=pl.col("class_id").replace_strict(names, default="all classes", return_dtype=pl.String)
     )
     context.add_output_metadata(
         {
             **candidate.figures(),
+            **old_classes.figures(),
+            "old_classes": dg.MetadataValue.md(old_classes.markdown(names)),
             "test_snapshot": snapshot_name(training_dataset),
             "evaluation": preview(named.sort("split", "class_id", "model_version"), rows=200),
             "mlflow_run": mlflow.link(),

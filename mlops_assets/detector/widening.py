@@ -83,17 +83,20 @@ def head_rows(known: Sequence[int | None], wanted: Sequence[int], links: ClassLi
     return HeadRows(tuple(known), tuple(wanted), tuple(own.get(w, heirs.get(w)) for w in wanted))
 
 
-def arranged(start: StartingPoint, class_ids: Sequence[int], links: ClassLinks = NO_LINKS) -> StartingPoint:
+def arranged(
+    start: StartingPoint, class_ids: Sequence[int], folder: Path, links: ClassLinks = NO_LINKS
+) -> StartingPoint:
     """Make sure that loading the starting weights gives each class the row of `head_rows`.
 
     Ultralytics alone would leave a class untrained whose device the champion knows under a class that was merged into
     it, and where no name matches and the number of classes is the same it would copy the rows by position. Then
-    a copy of the checkpoint beside it is returned, with other names or an untrained head. A display name is nowhere
-    in it, so that a rename changes nothing.
+    a copy of the checkpoint is returned, with other names or an untrained head. A display name is nowhere in it, so
+    that a rename changes nothing.
 
     Args:
         start: From `weights.starting_point`.
         class_ids: Classes of the training, by index.
+        folder: Where a copy goes, if one is needed.
         links: Merged classes.
 
     Returns:
@@ -110,25 +113,21 @@ def arranged(start: StartingPoint, class_ids: Sequence[int], links: ClassLinks =
     names = [str(model.names[index]) for index in sorted(model.names)]
     rows = head_rows([class_id_of(name) for name in names], class_ids, links)
     reason = f"{start.reason}: {rows.sentence()}" if start.kind == "champion" else start.reason
-    if not any(row is not None for row in rows.sources):
-        by_position = len(names) == len(class_ids)
-        path = with_fresh_classes(start.path, _beside(start.path, "without_classes")) if by_position else start.path
-    else:
-        path = _renamed(model, names, rows, start.path)
-    return replace(start, path=path, reason=reason)
+    return replace(start, path=_checkpoint(model, names, rows, start.path, folder), reason=reason)
 
 
-def _renamed(model: Any, names: list[str], rows: HeadRows, source: Path) -> Path:
-    """A checkpoint whose rows bear the names of the classes that start from them; the source where it is one."""
+def _checkpoint(model: Any, names: list[str], rows: HeadRows, source: Path, folder: Path) -> Path:
+    """One of which Ultralytics takes the rows of `HeadRows` and no others: the source where it is one, else a copy."""
     given = {row: class_key(w) for w, row in zip(rows.wanted, rows.sources, strict=True) if row is not None}
-    if all(names[row] == name for row, name in given.items()):
+    by_position = not given and len(names) == len(rows.wanted)
+    if not by_position and all(names[row] == name for row, name in given.items()):
         return source
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{source.stem}_arranged.pt"
+    if by_position:
+        return with_fresh_classes(source, target)
     model.names = {row: given.get(row, f"left out {row}") for row in range(len(names))}
-    return save_model(model, _beside(source, "arranged"))
-
-
-def _beside(source: Path, name: str) -> Path:
-    return source.with_name(f"{source.stem}_{name}.pt")
+    return save_model(model, target)
 
 
 def _keys(class_ids: Sequence[int]) -> str:

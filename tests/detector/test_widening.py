@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tiny_detector import RULES, Trained, save_checkpoint, write_dataset
 
 from mlops_assets.class_keys import class_key
+from mlops_assets.detector.bundled import bundled_weights
 from mlops_assets.detector.training import build_trainer
 from mlops_assets.detector.weights import StartingPoint, WeightsError, load_model, starting_point
 from mlops_assets.detector.widening import arranged, head_rows
@@ -79,7 +80,7 @@ def network_before_the_first_step(
 def load(architecture: str, known: list[int], wanted: list[int], folder: Path, links: ClassLinks = NO_LINKS) -> Loaded:
     champion = random_champion(architecture, known)
     path = save_checkpoint(champion, folder / "champion.pt")
-    start = arranged(starting_point(None, path, architecture), wanted, links)
+    start = arranged(starting_point(None, path, architecture), wanted, folder, links)
     network = network_before_the_first_step(start, architecture, wanted, folder)
     return Loaded(champion, network, architecture, start.reason)
 
@@ -160,24 +161,27 @@ def test_the_averaged_weights_are_what_a_training_goes_on_from(tmp_path: Path) -
     average = random_champion("yolo11n", [0, 1], seed=2)
     path = tmp_path / "last.pt"
     torch.save({"model": random_champion("yolo11n", [0, 1]), "ema": average, "train_args": {}}, path)
-    start = arranged(starting_point(None, path, "yolo11n"), [1, 2])
+    start = arranged(starting_point(None, path, "yolo11n"), [1, 2], tmp_path)
     network = network_before_the_first_step(start, "yolo11n", [1, 2], tmp_path)
     Loaded(average, network, "yolo11n", start.reason).assert_rows(1, None)
 
 
-def test_a_start_that_needs_no_arranging_is_taken_as_it_is(trained: Trained) -> None:
+def test_a_start_that_needs_no_arranging_is_taken_as_it_is(trained: Trained, tmp_path: Path) -> None:
     champion = starting_point(None, trained.result.weights, "yolo11n")
-    assert arranged(champion, [0, 3, 9]).path == champion.path
+    assert arranged(champion, [0, 3, 9], tmp_path).path == champion.path
     scratch = starting_point(None, None, "yolo11n")
-    assert arranged(scratch, [0, 3]) == scratch
+    assert arranged(scratch, [0, 3], tmp_path) == scratch
     user = starting_point(trained.result.weights, None, "yolo11n")
-    assert arranged(user, [0, 3]) == user
+    assert arranged(user, [0, 3], tmp_path) == user
+    bundled = starting_point(None, None, "yolo11n", bundled_weights("yolo11n"))
+    assert arranged(bundled, [0, 3], tmp_path) == bundled
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_arranged_checkpoint_leaves_the_one_it_came_from_as_it_was(tmp_path: Path) -> None:
     path = save_checkpoint(random_champion("yolo11n", [0, 1]), tmp_path / "champion.pt")
     before = path.read_bytes()
-    start = arranged(starting_point(None, path, "yolo11n"), [0, 5], ClassLinks({1: 5}))
+    start = arranged(starting_point(None, path, "yolo11n"), [0, 5], tmp_path / "starts", ClassLinks({1: 5}))
     assert start.path is not None
     assert load_model(start.path).names == {0: "c0000", 1: "c0005"}
     assert path.read_bytes() == before
@@ -187,7 +191,7 @@ def test_an_arranged_checkpoint_leaves_the_one_it_came_from_as_it_was(tmp_path: 
 def test_weights_that_are_fused_for_inference_are_refused(trained: Trained, tmp_path: Path) -> None:
     fused = save_checkpoint(load_model(trained.result.weights).fuse(verbose=False), tmp_path / "fused.pt")
     with pytest.raises(WeightsError, match=r"fused\.pt is fused for inference"):
-        arranged(starting_point(None, fused, "yolo11n"), [0, 3])
+        arranged(starting_point(None, fused, "yolo11n"), [0, 3], tmp_path)
 
 
 @st.composite
