@@ -18,6 +18,7 @@ from benchmarks import (
     quality,
     racks,
     sensors,
+    serving,
     start,
     training,
     unknown_equipment,
@@ -39,6 +40,7 @@ SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "label_errors": label_errors.run,
     "unknown_equipment": unknown_equipment.run,
     "forgetting": forgetting.run,
+    "serving": serving.run,
 }
 
 
