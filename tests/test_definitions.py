@@ -79,6 +79,7 @@ def test_checks_on_day_assets_are_by_day(loaded: dg.Definitions) -> None:
             "clean_photos",
             "annotations",
             "training_dataset",
+            "detector_evaluation",
             "detections",
             "equipment_catalog",
             "review_queue",
