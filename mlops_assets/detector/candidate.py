@@ -20,15 +20,16 @@ from mlops_assets.detector import files
 from mlops_assets.detector.bundled import bundled_weights
 from mlops_assets.detector.export import export_onnx
 from mlops_assets.detector.other_champion import OtherChampion
-from mlops_assets.detector.parity import ParityResult, measure_parity
+from mlops_assets.detector.parity import ParityResult, measure_parity, parity_tags, worst
 from mlops_assets.detector.predictor import OnnxPredictor
 from mlops_assets.detector.references import build_references
+from mlops_assets.detector.runtimes import installed_runtimes
 from mlops_assets.detector.training import EpochProgress, TrainingResult, train
 from mlops_assets.detector.weights import StartingPoint, fetch_weights, starting_point
 from mlops_assets.use_case import TrainingRules
 
 PARITY_CONFIDENCE = 0.25
-"""Detections compared between PyTorch and ONNX: those that could count."""
+"""Detections compared between PyTorch and the export: those that could count."""
 
 Download = Callable[[str, str], Path]
 """Local path of a file (second) of a model version (first)."""
@@ -197,7 +198,7 @@ def train_candidate(
     predictor = OnnxPredictor(onnx, class_ids, threads=machine.threads)
     parity = measure_parity(
         result.weights,
-        predictor,
+        [OnnxPredictor(onnx, class_ids, threads=machine.threads, runtime=name) for name in installed_runtimes()],
         map(read_photo, test_photos),
         confidence=PARITY_CONFIDENCE,
         threads=machine.threads,
@@ -210,7 +211,7 @@ def _candidate(
     result: TrainingResult,
     onnx: Path,
     references: Path,
-    parity: ParityResult,
+    parity: list[ParityResult],
     class_map: Mapping[int, str],
     manifest: Mapping[str, Any],
     rules: TrainingRules,
@@ -240,9 +241,13 @@ def _candidate(
             "started_from": start.reason,
             **origin,
             "training_seconds": f"{result.seconds:.0f}",
-            "parity": json.dumps([parity.matched, parity.total]),
+            **parity_tags(parity),
         },
-        metrics={**result.metrics, "export_parity": parity.share},
+        metrics={
+            **result.metrics,
+            "export_parity": worst(parity).share,
+            **{f"export_parity_{each.runtime}": each.share for each in parity},
+        },
         curves=result.curves,
         started_from=start.reason,
         origin=origin,

@@ -13,7 +13,7 @@ from mlops_assets.detector.champion import parse_class_map
 from mlops_assets.detector.comparison import Comparison, compare, enclosures_by_class
 from mlops_assets.detector.evaluation import choose_thresholds, evaluate
 from mlops_assets.detector.merged_classes import resolve_classes, resolve_detections, resolve_thresholds
-from mlops_assets.detector.parity import ParityResult
+from mlops_assets.detector.parity import parity_of
 from mlops_assets.detector.predictor import OnnxPredictor
 from mlops_assets.detector.promotion import Decision, decide
 from mlops_assets.detector.snapshot import predict_split
@@ -130,11 +130,10 @@ def decide_on(
         manifest: JSON of the dataset that the candidate was trained on.
         rules: Of the use case.
     """
-    matched, total = json.loads(candidate.tags["parity"])
     return decide(
         evaluation.filter(pl.col("model_version") == candidate.version),
         _comparison(candidate, champion, predictions, dataset, rules, links_of(manifest)) if champion else None,
-        ParityResult(matched, total),
+        parity_of(candidate.tags),
         _leakage(manifest, dataset),
         rules,
         test_enclosures=enclosures_by_class(dataset),
