@@ -10,10 +10,12 @@ from benchmarks import (
     base_weights,
     class_names,
     demo,
+    inference,
     label_errors,
     labels,
     near_duplicates,
     photos,
+    predictor_memory,
     quality,
     racks,
     sensors,
@@ -37,6 +39,8 @@ SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "labels": labels.run,
     "label_errors": label_errors.run,
     "unknown_equipment": unknown_equipment.run,
+    "inference": inference.run,
+    "predictor_memory": predictor_memory.run,
 }
 
 
