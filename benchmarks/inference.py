@@ -6,6 +6,7 @@ of batch sizes and kinds of input the best of a first round counts. Ultralytics 
 command line would.
 """
 
+import hashlib
 import json
 import os
 import statistics
@@ -240,8 +241,6 @@ def _photos(detector: RacksDetector) -> list[Path]:
 
 def _exports(detector: RacksDetector, size: int, threads: int) -> dict[str, Path]:
     """Our export and those of Ultralytics, made once for these weights."""
-    import hashlib
-
     name = hashlib.sha256(detector.weights.read_bytes()).hexdigest()[:12]
     folder = KEPT / f"exports-{name}-{size}"
     models = {"ours": folder / "ours.onnx"}
@@ -251,12 +250,13 @@ def _exports(detector: RacksDetector, size: int, threads: int) -> dict[str, Path
     import_openvino()
     from ultralytics import YOLO
 
-    for key, options in {
+    kinds: dict[str, dict[str, Any]] = {
         "onnx": {"format": "onnx"},
         "onnx_dynamic": {"format": "onnx", "dynamic": True},
         "openvino": {"format": "openvino"},
         "openvino_dynamic": {"format": "openvino", "dynamic": True},
-    }.items():
+    }
+    for key, options in kinds.items():
         suffix = ".onnx" if options["format"] == "onnx" else "_openvino_model"
         models[key] = folder / key / f"model{suffix}"
         if not models[key].exists():

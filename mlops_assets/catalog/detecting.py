@@ -98,7 +98,9 @@ def detect_day(
 
 def _sorted(looked: Looked) -> tuple[pl.DataFrame, pl.DataFrame]:
     return (
-        looked.detections.sort("photo_id", "class_id", "confidence", descending=[False, False, True]),
+        looked.detections.sort(
+            "photo_id", "class_id", "confidence", descending=[False, False, True], maintain_order=True
+        ),
         looked.unknown_equipment.sort("photo_id"),
     )
 
