@@ -17,11 +17,12 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PYTHONDONTWRITEBYTECODE :=
 MLFLOW_PORT ?= 5000
 LABEL_STUDIO_PORT ?= 8080
+SERVE_PORT ?= 8000
 # Where `make label-studio` says how the project reaches it.
 LABEL_STUDIO_SETTINGS := "$(MLOPS_HOME)/label-studio/settings.sh"
 export MLOPS_MLFLOW_UI ?= http://127.0.0.1:$(MLFLOW_PORT)
 
-.PHONY: help setup home demo production-rehearsal fault-table ui mlflow label-studio base-weights test test-production test-label-studio test-slow test-gpu check check-tools tool-locks format validate lock image-locks image-env bench clean
+.PHONY: help setup home demo production-rehearsal fault-table ui mlflow serve label-studio base-weights test test-production test-label-studio test-slow test-gpu check check-tools tool-locks format validate lock image-locks image-env bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -65,6 +66,9 @@ ui: home ## Dagster's web page with the daemon, on http://127.0.0.1:3000
 
 mlflow: home ## MLflow's web page with every training, on http://127.0.0.1:5000, where the links of assets lead
 	$(BIN)/mlflow server --backend-store-uri sqlite:///$(MLOPS_HOME)/mlflow.db --artifacts-destination $(MLOPS_HOME)/mlflow-artifacts --host 127.0.0.1 --port $(MLFLOW_PORT)
+
+serve: setup ## the champion, live, on http://127.0.0.1:8000: POST a photo to /detect
+	$(BIN)/python -m mlops_assets.serving --port $(SERVE_PORT)
 
 label-studio: setup .tools/label-studio/.ready ## Label Studio on http://127.0.0.1:8080, where annotators label; `make ui`, started after it, knows it
 	$(BIN)/python -m scripts.label_studio --home "$(MLOPS_HOME)" --port $(LABEL_STUDIO_PORT)

@@ -19,6 +19,7 @@ from benchmarks import (
     quality,
     racks,
     sensors,
+    serving,
     start,
     training,
     unknown_equipment,
@@ -41,6 +42,7 @@ SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "unknown_equipment": unknown_equipment.run,
     "inference": inference.run,
     "predictor_memory": predictor_memory.run,
+    "serving": serving.run,
 }
 
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is no
 RUN_BY_CI = {"check", "test", "test-production", "test-label-studio"}
 RUN_NIGHTLY = {"production-rehearsal", "fault-table"}
 STARTED_BY_TESTS = {"label-studio"}
-RUN_HERE = {"demo", "ui", "mlflow", "validate", "help"}
+RUN_HERE = {"demo", "ui", "mlflow", "serve", "validate", "help"}
 
 
 @pytest.fixture
@@ -160,6 +160,15 @@ def test_the_ui_starts_with_graph_schedule_sensors_and_daemon(environment: dict[
 def test_mlflows_page_starts(environment: dict[str, str]) -> None:
     with serving(environment, "mlflow", "MLFLOW_PORT") as address:
         assert answers(f"{address}/health") == "OK"
+
+
+def test_the_live_server_starts_and_waits_for_a_champion(environment: dict[str, str]) -> None:
+    with serving(environment, "serve", "SERVE_PORT") as address:
+        answers(f"{address}/ping")
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{address}/ready", timeout=30)  # noqa: S310 a server of ours on loopback
+        state = json.load(refused.value)
+    assert (refused.value.code, state["model"], state["version"]) == (503, "enclosures-detector", None)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = ["resources", "mlops_assets", "sensors", "definitions"]
-STAGES = ["photos", "labels", "dataset", "detector", "catalog", "monitoring", "labelling", "erasure"]
+STAGES = ["photos", "labels", "dataset", "detector", "serving", "catalog", "monitoring", "labelling", "erasure"]
 DAGSTER_MODULES = {"assets", "checks", "job"}
 BANNED = [
     *("torch", "ultralytics", "mlflow", "great_expectations", "cv2", "onnxruntime", "openvino", "s3fs"),

@@ -19,13 +19,14 @@ from mlops_assets.dataset.exports import exported
 from mlops_assets.detector import files
 from mlops_assets.detector.bundled import bundled_weights
 from mlops_assets.detector.export import export_onnx
+from mlops_assets.detector.mlflow_model import write_mlflow_model
 from mlops_assets.detector.other_champion import OtherChampion
 from mlops_assets.detector.parity import ParityResult, measure_parity, parity_tags, worst
 from mlops_assets.detector.predictor import OnnxPredictor
 from mlops_assets.detector.references import build_references
 from mlops_assets.detector.runtimes import installed_runtimes
 from mlops_assets.detector.training import EpochProgress, TrainingResult, train
-from mlops_assets.detector.weights import StartingPoint, fetch_weights, starting_point
+from mlops_assets.detector.weights import StartingPoint, fetch_weights, require_hash, starting_point
 from mlops_assets.use_case import TrainingRules
 
 PARITY_CONFIDENCE = 0.25
@@ -56,7 +57,7 @@ class TrainingMachine(Protocol):
 
     @property
     def base_weights_sha256(self) -> str:
-        """Their SHA-256, hex."""
+        """Their SHA-256, hex; may be empty where they are given by path."""
 
 
 @dataclass(frozen=True)
@@ -223,6 +224,7 @@ def _candidate(
         files.CLASS_MAP: json.dumps({str(class_id): class_map[class_id] for class_id in sorted(class_map)}),
     }
     written = {name: _write(onnx.with_name(name), text) for name, text in texts.items()}
+    written |= write_mlflow_model(onnx.parent / "mlflow", {files.ONNX: onnx, **written})
     pictures = {f"training/{path.name}": path for path in result.pictures}
     return Candidate(
         files={
@@ -280,9 +282,10 @@ def _origin(start: StartingPoint, champion: ModelVersion | None, other: OtherCha
 
 
 def _user_weights(machine: TrainingMachine, folder: Path, *, needed: bool) -> Path | None:
-    """The deployment's first weights, fetched if they are given by address."""
+    """The deployment's first weights, fetched if they are given by address, of the hash that was set."""
     if machine.base_weights:
-        return Path(machine.base_weights)
+        path = Path(machine.base_weights)
+        return require_hash(path, machine.base_weights_sha256) if machine.base_weights_sha256 else path
     if not machine.base_weights_uri or not needed:
         return None
     target = folder / "base-weights" / f"{machine.base_weights_sha256}.pt"

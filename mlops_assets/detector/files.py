@@ -8,3 +8,10 @@ REFERENCES = "onnx/references.npz"
 MANIFEST = "manifest.json"
 CLASS_MAP = "class_map.json"
 CURVES = "training/results.csv"
+
+MLMODEL = "MLmodel"
+"""With the three below what makes a version an MLflow model, see `mlflow_model`; older versions lack them."""
+
+MODEL_CODE = "model_code.py"
+REQUIREMENTS = "requirements.txt"
+PYTHON_ENV = "python_env.yaml"

@@ -15,7 +15,7 @@ import yaml
 PROJECT = Path(__file__).resolve().parent.parent.parent
 K8S = PROJECT / "k8s"
 OVERLAYS = ["dev", "prod-cpu", "prod-gpu"]
-COMPONENTS = ["auth-proxy", "external-secrets"]
+COMPONENTS = ["components/auth-proxy", "components/external-secrets", "serving", "serving/autoscaling"]
 OWN_IMAGES = ("enclosure-catalog-cpu", "enclosure-catalog-gpu")
 DIGEST = {name: "sha256:" + str(number) * 64 for number, name in enumerate(OWN_IMAGES, start=1)}
 
@@ -46,7 +46,7 @@ def deployed(overlay: str, *components: str) -> list[Doc]:
             if image["name"] in DIGEST:
                 image.pop("newTag", None)
                 image["digest"] = DIGEST[image["name"]]
-        added = [f"../../components/{component}" for component in components]
+        added = [f"../../{component}" for component in components]
         kustomization["components"] = [*kustomization.get("components", []), *added]
 
     return render_changed(overlay, change)

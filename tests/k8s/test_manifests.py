@@ -133,7 +133,7 @@ def test_images_come_from_the_list_and_by_digest_everywhere(overlay: str) -> Non
 
 def external_secrets() -> dict[str, set[str]]:
     """Keys of each Secret that is made outside, as the ExternalSecrets say."""
-    docs = of_kind(deployed("dev", "external-secrets"), "ExternalSecret")
+    docs = of_kind(deployed("dev", "components/external-secrets"), "ExternalSecret")
     return {doc["spec"]["target"]["name"]: {item["secretKey"] for item in doc["spec"]["data"]} for doc in docs}
 
 
@@ -202,7 +202,7 @@ def test_only_what_is_listed_may_talk(overlay: str) -> None:
         for doc in docs
         if "template" in doc.get("spec", {})
     }
-    known |= {"run_worker", "step_worker", "serving"}  # made by dagster-k8s; to come
+    known |= {"run_worker", "step_worker"}  # made by dagster-k8s
     meant = {component for spec in policies.values() for component in _components(spec)}
     assert meant == known
     entries = {

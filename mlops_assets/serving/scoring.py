@@ -1,0 +1,62 @@
+"""MLflow's scoring server around the version that serves: `/invocations`, `/ping`, `/health` and `/version`.
+
+That server loads its model once. The model that it is given here is one that never changes, and asks the follower for
+the version that serves at each request.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from starlette.types import ASGIApp
+
+from mlops_assets.detector.mlflow_model import PHOTO, signature
+from mlops_assets.serving.bodies import confidence_of
+from mlops_assets.serving.following import Follower
+from mlops_assets.serving.refusals import RefusalError
+
+
+class LiveModel:
+    """What MLflow calls a model's implementation; threads may call it at the same time.
+
+    Args:
+        follower: Knows the version that serves.
+        pool: In which photos are looked at, whichever way they came.
+    """
+
+    def __init__(self, follower: Follower, pool: ThreadPoolExecutor) -> None:
+        self._follower = follower
+        self._pool = pool
+
+    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Boxes of every row's photo.
+
+        Args:
+            model_input: Frame of pandas, as the signature says.
+            params: `confidence`, instead of the classes' thresholds.
+
+        Raises:
+            MlflowException: A photo is refused; MLflow's server answers 400.
+        """
+        from mlflow.exceptions import MlflowException
+        from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
+
+        detector = self._follower.current()
+        if detector is None:
+            raise MlflowException("No version serves yet", TEMPORARILY_UNAVAILABLE)
+        try:
+            confidence = confidence_of((params or {}).get("confidence"))
+            looks = [self._pool.submit(detector.detect, bytes(photo), confidence) for photo in model_input[PHOTO]]
+            return [{**look.result(), "model_version": detector.version} for look in looks]
+        except RefusalError as error:
+            raise MlflowException(error.reason, INVALID_PARAMETER_VALUE) from error
+
+
+def scoring_app(follower: Follower, pool: ThreadPoolExecutor) -> ASGIApp:
+    """MLflow's scoring server, as an ASGI application."""
+    from mlflow.models import Model
+    from mlflow.pyfunc import PyFuncModel, add_to_model, scoring_server
+
+    about = Model(signature=signature())
+    add_to_model(about, loader_module=__name__)
+    app: ASGIApp = scoring_server.init(PyFuncModel(model_meta=about, model_impl=LiveModel(follower, pool)))
+    return app
