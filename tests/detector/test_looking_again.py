@@ -6,15 +6,17 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import polars as pl
 from detecting_process import DAY, look
 
 from mlops_assets.catalog.detecting import CHUNK
 from mlops_assets.catalog.looked_at import PARTS, Looked
 from mlops_assets.catalog.schema import DETECTIONS, UNKNOWN_EQUIPMENT
-from resources.tables import CODE_VERSION, Tables, write_parquet
+from resources.tables import CODE_VERSION, ParquetTables, Tables, write_parquet
 
 ROOT = Path(__file__).parents[2]
 PHOTOS = 500
@@ -90,3 +92,18 @@ def test_a_photo_that_one_of_two_tables_lacks_is_not_done(tmp_path: Path) -> Non
     assert found.detections.height == 1
     assert found.photo_ids().is_empty()
     assert Looked.joined([found]).detections.is_empty()
+
+
+def test_dagster_goes_on_behind_an_output_when_its_table_is_written(tmp_path: Path) -> None:
+    """So the parts are removed only when nothing depends on them any more."""
+    written = []
+
+    @dg.asset
+    def table() -> Iterator[dg.Output[pl.DataFrame]]:
+        yield dg.Output(DETECTIONS.to_frame())
+        written.extend(path.name for path in (tmp_path / "tables").iterdir())
+
+    assert dg.materialize(
+        [table], resources={"io_manager": ParquetTables(str(tmp_path), {"table": DETECTIONS})}
+    ).success
+    assert written == ["table.parquet"]
