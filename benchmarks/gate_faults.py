@@ -18,8 +18,9 @@ from mlops_assets.detector import files
 from mlops_assets.detector.candidate import PARITY_CONFIDENCE
 from mlops_assets.detector.decisions import failed_criteria
 from mlops_assets.detector.export import export_onnx
-from mlops_assets.detector.parity import measure_parity
+from mlops_assets.detector.parity import measure_parity, parity_tags
 from mlops_assets.detector.predictor import OnnxPredictor
+from mlops_assets.detector.runtimes import installed_runtimes
 from mlops_assets.detector.weights import load_model
 
 PARITY_PHOTOS = 24
@@ -153,12 +154,15 @@ def _held_together(model: Model, labelled: RenderedSet) -> Model:
     photos = labelled.dataset.filter(split="test")["photo_id"].unique().sort().head(PARITY_PHOTOS)
     parity = measure_parity(
         model.files[files.WEIGHTS],
-        OnnxPredictor(model.files[files.ONNX], sorted(CLASS_MAP), threads=THREADS),
+        [
+            OnnxPredictor(model.files[files.ONNX], sorted(CLASS_MAP), threads=THREADS, runtime=name)
+            for name in installed_runtimes()
+        ],
         map(labelled.read_photo, photos),
         confidence=PARITY_CONFIDENCE,
         threads=THREADS,
     )
-    return replace(model, tags={**model.tags, "parity": json.dumps([parity.matched, parity.total])})
+    return replace(model, tags={**model.tags, **parity_tags(parity)})
 
 
 def _row(name: str) -> int:
