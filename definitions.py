@@ -19,6 +19,7 @@ from mlops_assets.dataset import assets as dataset_assets
 from mlops_assets.dataset import checks as dataset_checks
 from mlops_assets.detector import assets as detector_assets
 from mlops_assets.detector import champion_assets
+from mlops_assets.detector import checks as detector_checks
 from mlops_assets.erasure.job import ERASURE_OPS, build_erasure_job
 from mlops_assets.erasure.rows import without
 from mlops_assets.jobs import DECIDE_CHAMPION, INGEST_DAY, RETRAIN_DETECTOR, ROLLBACK, build_jobs
@@ -65,6 +66,7 @@ CHECKS = [
     *photos_checks.CHECKS,
     *labels_checks.CHECKS,
     *dataset_checks.CHECKS,
+    *detector_checks.CHECKS,
     *catalog_checks.CHECKS,
     *monitoring_checks.CHECKS,
 ]

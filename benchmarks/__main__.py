@@ -10,6 +10,7 @@ from benchmarks import (
     base_weights,
     class_names,
     demo,
+    forgetting,
     gate,
     gate_simulation,
     label_errors,
@@ -46,6 +47,7 @@ SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "labels": labels.run,
     "label_errors": label_errors.run,
     "unknown_equipment": unknown_equipment.run,
+    "forgetting": forgetting.run,
     "serving": serving.run,
 }
 

@@ -1,4 +1,4 @@
-"""The racks photos of ../shared/data, taken in and labelled by the project's own assets."""
+"""Photos and their labels taken in by the project's own assets, the racks of ../shared/data above all."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -18,6 +18,7 @@ from resources.settings import PROJECT, Settings
 from resources.tables import Tables
 
 RACKS = PROJECT.parent / "shared" / "data" / "racks"
+RACKS_USE_CASE = Path(__file__).parent / "use_cases" / "racks.yaml"
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,29 @@ def prepare_racks(
     """
     if not RACKS.is_dir():
         raise FileNotFoundError("This section needs the real photos of ../shared/data/racks, which are not here")
-    case = load_use_case(Path(__file__).parent / "use_cases" / "racks.yaml")
+    case = load_use_case(RACKS_USE_CASE)
     case = case.model_copy(update={"split": case.split.model_copy(update={"seed": split_seed})})
+    return prepare(home, case, RACKS / "landing", RACKS / "labels", days=days, label_files=labels)
+
+
+def prepare(
+    home: Path,
+    case: UseCase,
+    landing: Path,
+    labels: Path,
+    *,
+    days: Sequence[str] | None = None,
+    label_files: Sequence[str] | None = None,
+) -> Labelled:
+    """Ingest the days of a landing zone, import a label drop and build the dataset; arguments as of `prepare_racks`.
+
+    Raises:
+        RuntimeError: A run failed.
+    """
     settings = Settings(home=home)
     places = settings.places(case.name)
-    _copy(RACKS / "landing", Path(places.landing), days)
-    _copy(RACKS / "labels", Path(places.labels), labels)
+    _copy(landing, Path(places.landing), days)
+    _copy(labels, Path(places.labels), label_files)
     definitions = build_defs(settings, case)
     with dg.DagsterInstance.ephemeral() as instance:
         for day in sorted(path.name for path in Path(places.landing).iterdir()):

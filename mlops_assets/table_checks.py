@@ -21,13 +21,14 @@ from resources.tables import Schemas, Tables
 
 @dataclass(frozen=True)
 class CheckInputs:
-    """What a check may look at: the table that was just written, its day if it has one, and what stands beside it."""
+    """What a check may look at: the table just written, its day if it has one, what stands beside it, settings."""
 
     table: pl.DataFrame
     tables: Tables
     photo_store: PhotoStore
     day: str
     schemas: Schemas
+    use_case: UseCase
 
     def other(self, name: str, *, same_day: bool = False) -> pl.DataFrame:
         """Another table by name."""
@@ -68,7 +69,7 @@ def _checks_of(asset: str, checks: list[TableCheck], use_case: UseCase, schemas:
     ) -> Iterator[dg.AssetCheckResult]:
         day = context.op_execution_context.partition_key if daily else ""
         table = tables.read(asset, schemas[asset], day or None)
-        inputs = CheckInputs(table, tables, photo_store, day, schemas)
+        inputs = CheckInputs(table, tables, photo_store, day, schemas, use_case)
         for check in checks:
             yield to_check_result(validate(check.frame(inputs), check.suite), key, check.suite.name)
 

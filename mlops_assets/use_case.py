@@ -166,6 +166,26 @@ class SplitRules(_Section):
     seed: int = 0
 
 
+class BackgroundRules(_Section):
+    """Train photos without equipment; Ultralytics advises up to 10 % (tips for best training results)."""
+
+    min_share: float = Field(
+        0.05, ge=0, lt=1, description="of train photos; with fewer a check warns and says what to do"
+    )
+    max_share: float = Field(0.10, ge=0, lt=1, description="of train photos; what is above is left out of training")
+    seed: int = Field(0, description="of which photos are left out")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "BackgroundRules":
+        if self.min_share > self.max_share:
+            raise ValueError(f"min_share {self.min_share} is above max_share {self.max_share}")
+        return self
+
+
+BACKGROUND_RULES = BackgroundRules()
+"""As a use case has them that says nothing else."""
+
+
 class TrainingRules(_Section):
     """Defaults of a training; each can be changed for one run in the launchpad."""
 
@@ -206,6 +226,10 @@ class PromotionRules(_Section):
     tolerance: Fraction = 0.05
     floor_ap50: Fraction = 0.50
     max_class_fall: Fraction = 0.25
+    old_class_fall: Fraction = Field(
+        0.02,
+        description="fall of the macro AP50 of the classes known before from which a check warns; it decides nothing",
+    )
     min_test_enclosures: int = Field(5, ge=1, description="fewer make a class not judgeable")
     bootstrap_samples: int = Field(1000, ge=100)
     provisional_classes: Literal["refuse", "promote"] = "promote"
@@ -274,6 +298,7 @@ class UseCase(_Section):
     labels: LabelRules = LabelRules()
     labelling: LabellingRules = LabellingRules()
     split: SplitRules = SplitRules()
+    background: BackgroundRules = BackgroundRules()
     training: TrainingRules = TrainingRules()
     promotion: PromotionRules = PromotionRules()
     inventory: InventoryRules = InventoryRules()

@@ -59,8 +59,12 @@ class WholePath:
 
 
 def failed_checks(result: dg.ExecuteInProcessResult) -> dict[str, str | None]:
-    """Names of failed checks with what they say."""
-    return {e.check_name: e.description for e in result.get_asset_check_evaluations() if not e.passed}
+    """Names of failed checks with what they say; those that only warn are left out."""
+    return {
+        e.check_name: e.description
+        for e in result.get_asset_check_evaluations()
+        if not e.passed and e.severity is dg.AssetCheckSeverity.ERROR
+    }
 
 
 def checks_run(result: dg.ExecuteInProcessResult) -> set[str]:

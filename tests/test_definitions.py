@@ -54,7 +54,7 @@ def test_days_begin_with_the_use_case(loaded: dg.Definitions) -> None:
 
 def test_every_step_asks_for_what_it_needs_and_only_training_for_a_gpu(loaded: dg.Definitions) -> None:
     steps = {step.op.name: step.op for step in [*(loaded.assets or []), *(loaded.asset_checks or [])]}
-    assert len(steps) == len(ASSETS) + 7
+    assert len(steps) == len(ASSETS) + 8
     with_gpu = set()
     for name, op in steps.items():
         config = json.loads(op.tags[K8S_TAG])
@@ -79,6 +79,7 @@ def test_checks_on_day_assets_are_by_day(loaded: dg.Definitions) -> None:
             "clean_photos",
             "annotations",
             "training_dataset",
+            "detector_evaluation",
             "detections",
             "equipment_catalog",
             "review_queue",

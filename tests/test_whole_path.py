@@ -12,6 +12,8 @@ from path_support import CATALOGUE, WholePath, checks_run, failed_checks, prepar
 
 from demo.render.run import render_demo
 from mlops_assets.catalog.schema import UNKNOWN_EQUIPMENT
+from mlops_assets.class_keys import class_key
+from mlops_assets.detector.schema import OLD_CLASS_CHANGE
 from mlops_assets.labels.class_decisions import labels_digest
 from mlops_assets.labels.drop_state import drop_digest
 from mlops_assets.photos.intake import conservation
@@ -196,6 +198,10 @@ def test_a_class_never_seen_before_is_learnt_beside_the_others(
     learnt = json.loads(weights["class_map"])
     assert set(learnt) > known
     assert weights["started_from"].startswith("goes on from the champion")
+    (new,) = map(int, set(learnt) - known)
+    assert weights["started_from"].endswith(f"keeps {len(known)} of {len(known)} classes, new: {class_key(new)}")
+    change = Tables(root=path.places.store).read("old_class_change", OLD_CLASS_CHANGE)
+    assert change.filter("old")["class_id"].to_list() == sorted(map(int, known))
     after = dict(path.table("split_assignments").select("enclosure_id", "split").iter_rows())
     assert {enclosure: after[enclosure] for enclosure in splits} == splits
     evaluation = path.table("detector_evaluation")

@@ -78,6 +78,7 @@ def training_dataset(
     dataset_versions: DatasetVersions,
     tables: Tables,
     photo_store: PhotoStore,
+    use_case: dg.ResourceParam[UseCase],
 ) -> dg.Output[pl.DataFrame]:
     """Boxes of active classes on usable photos; a version under its fingerprint keeps rows, manifest and photos."""
     from mlops_assets.dataset.building import boxes_of, check_trainable, select_photos
@@ -89,7 +90,7 @@ def training_dataset(
 
     photos = with_shots(photos_of_visits(raw_photos, clean_photos)).filter(pl.col("usable"))
     labelled = annotations.join(photos, on="photo_id", how="semi")
-    selection = select_photos(labelled, photos, equipment_classes, split_assignments)
+    selection = select_photos(labelled, photos, equipment_classes, split_assignments, use_case.background)
     dataset = boxes_of(selection, labelled, equipment_classes)
     check_trainable(dataset, equipment_classes)
     made = make_version(
@@ -106,11 +107,12 @@ def training_dataset(
     return dg.Output(
         made.dataset,
         data_version=dg.DataVersion(made.manifest["fingerprint"]),
-        metadata=_facts(made, selection, equipment_classes),
+        metadata=_facts(made, selection, equipment_classes, use_case),
     )
 
 
-def _facts(made: "Made", selection: pl.DataFrame, classes: pl.DataFrame) -> dict[str, Any]:
+def _facts(made: "Made", selection: pl.DataFrame, classes: pl.DataFrame, use_case: UseCase) -> dict[str, Any]:
+    from mlops_assets.dataset.background import background_of
     from mlops_assets.dataset.building import provisional_classes
     from mlops_assets.dataset.difference import as_markdown
     from mlops_assets.dataset.restoring import class_map_of
@@ -126,6 +128,7 @@ def _facts(made: "Made", selection: pl.DataFrame, classes: pl.DataFrame) -> dict
         "splits": counts(made.dataset.unique("photo_id"), "split"),
         "classes": preview(_boxes_by_class(made.dataset, class_map), rows=100),
         "provisional_classes": ", ".join(provisional) or "none",
+        "background": background_of(made.dataset).sentence(use_case.background),
         "left_out": counts(selection.filter(pl.col("left_out").is_not_null()), "left_out"),
         "version": dg.MetadataValue.path(made.address),
         "versions": preview(made.log.reverse(), rows=20),

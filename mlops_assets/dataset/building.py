@@ -6,12 +6,11 @@ Nothing is read or written here; `export` writes the files that a trainer wants.
 import polars as pl
 
 from mlops_assets.boxes import BOX_COLUMNS
+from mlops_assets.dataset.background import surplus
 from mlops_assets.dataset.schema import TRAINING_DATASET
 from mlops_assets.dataset.shots import standing_twice
 from mlops_assets.labels.class_links import ClassLinks
-
-MAX_BACKGROUND_SHARE = 0.10
-"""Largest share of train photos without a box (docs.ultralytics.com, tips for best training results: 0-10 %)."""
+from mlops_assets.use_case import BACKGROUND_RULES, BackgroundRules
 
 PROPOSED_CLASS = "shows a class that is not active yet"
 CLASS_NOT_LOOKED_FOR = "labelled before a class existed that its enclosure shows"
@@ -39,7 +38,11 @@ class UnassignedEnclosureError(ValueError):
 
 
 def select_photos(
-    annotations: pl.DataFrame, photos: pl.DataFrame, classes: pl.DataFrame, splits: pl.DataFrame
+    annotations: pl.DataFrame,
+    photos: pl.DataFrame,
+    classes: pl.DataFrame,
+    splits: pl.DataFrame,
+    background: BackgroundRules = BACKGROUND_RULES,
 ) -> pl.DataFrame:
     """Say of each labelled usable photo whether it is in the dataset.
 
@@ -53,13 +56,14 @@ def select_photos(
       shows that class: it may be here too, unlabelled. In other enclosures the class is taken as absent.
     - photos whose shot (near-duplicates) stands in test, or for train photos in val, as well: their enclosures were
       placed apart before the photos connected them, and stay where they are.
-    - train photos without a box beyond MAX_BACKGROUND_SHARE; photo_id, a hash, decides which.
+    - train photos without a box beyond the largest share of `background`; see `background.surplus`.
 
     Args:
         annotations: ANNOTATIONS.
         photos: photo_id, enclosure_id, shot (see `shots.with_shots`) of accepted, usable photos.
         classes: EQUIPMENT_CLASSES.
         splits: SPLIT_ASSIGNMENTS.
+        background: Of the use case.
 
     Returns:
         SELECTION, sorted by photo_id.
@@ -90,14 +94,18 @@ def select_photos(
     ).sort("photo_id")
     selected = _each_shot_once(selected, photos)
     in_train = selected.filter(pl.col("split") == "train", pl.col("left_out").is_null())
-    background = in_train.join(shown, on="photo_id", how="anti")
-    allowed = int((in_train.height - background.height) * MAX_BACKGROUND_SHARE / (1 - MAX_BACKGROUND_SHARE) + 1e-9)
-    surplus = pl.when(_is_among(background[allowed:])).then(pl.lit(BACKGROUND_SURPLUS))
-    return selected.with_columns(pl.coalesce("left_out", surplus).alias("left_out")).match_to_schema(SELECTION)
+    empty = in_train.join(shown, on="photo_id", how="anti")
+    above = surplus(empty["photo_id"], in_train.height - empty.height, background)
+    too_many = pl.when(pl.col("photo_id").is_in(above)).then(pl.lit(BACKGROUND_SURPLUS))
+    return selected.with_columns(pl.coalesce("left_out", too_many).alias("left_out")).match_to_schema(SELECTION)
 
 
 def build_dataset(
-    annotations: pl.DataFrame, photos: pl.DataFrame, classes: pl.DataFrame, splits: pl.DataFrame
+    annotations: pl.DataFrame,
+    photos: pl.DataFrame,
+    classes: pl.DataFrame,
+    splits: pl.DataFrame,
+    background: BackgroundRules = BACKGROUND_RULES,
 ) -> pl.DataFrame:
     """Boxes of active classes on the photos that `select_photos` takes; arguments and errors are the same.
 
@@ -105,7 +113,7 @@ def build_dataset(
         TRAINING_DATASET, sorted, photo_sha256 null (see `with_photo_hashes`); a photo without such a box has one row
         whose class and box are null.
     """
-    return boxes_of(select_photos(annotations, photos, classes, splits), annotations, classes)
+    return boxes_of(select_photos(annotations, photos, classes, splits, background), annotations, classes)
 
 
 def boxes_of(selection: pl.DataFrame, annotations: pl.DataFrame, classes: pl.DataFrame) -> pl.DataFrame:

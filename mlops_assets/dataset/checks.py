@@ -3,12 +3,13 @@
 import polars as pl
 
 from mlops_assets.boxes import with_edges
+from mlops_assets.dataset.background import background_of
 from mlops_assets.dataset.schema import SPLITS
 from mlops_assets.dataset.shots import splits_by_shot
 from mlops_assets.expectations import between, boxes_inside, not_null, one_of, true
 from mlops_assets.photos.schema import CLEAN_PHOTOS
 from mlops_assets.table_checks import CheckInputs, TableCheck
-from resources.expectations import Suite
+from resources.expectations import Expectation, Suite
 
 
 def _enclosures(inputs: CheckInputs) -> pl.DataFrame:
@@ -34,6 +35,12 @@ def _known_classes(inputs: CheckInputs) -> pl.DataFrame:
 def _shots(inputs: CheckInputs) -> pl.DataFrame:
     cleaned = inputs.tables.read_days("clean_photos", CLEAN_PHOTOS, columns=["photo_id", "near_duplicate_of"])
     return splits_by_shot(inputs.table, cleaned)
+
+
+def _background(inputs: CheckInputs) -> pl.DataFrame:
+    """One row: what is known of the train photos without equipment, in words, and photos lacking."""
+    rules, found = inputs.use_case.background, background_of(inputs.table)
+    return pl.DataFrame({"background": [found.sentence(rules)], "photos_lacking": [found.missing(rules)]})
 
 
 CHECKS = (
@@ -74,5 +81,24 @@ CHECKS = (
         ),
         "Boxes of active classes, inside their photos.",
         frame=_known_classes,
+    ),
+    TableCheck(
+        "training_dataset",
+        Suite(
+            "background",
+            (
+                Expectation(
+                    "expect_column_values_to_be_between",
+                    {"column": "photos_lacking", "min_value": 0, "max_value": 0},
+                    "enough train photos show no equipment, so that the detector learns what is none; "
+                    "label photos of cabinets without any as showing nothing",
+                    severity="warn",
+                ),
+            ),
+            ("background",),
+        ),
+        "Photos without equipment among the train photos, as many as the use case asks for; it only warns.",
+        blocking=False,
+        frame=_background,
     ),
 )

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from mlops_assets.compute import CPU_BATCH, GPU_TRAIN, RETRY, RETRY_TRAINING
 from mlops_assets.detector import files
-from mlops_assets.detector.schema import DETECTOR_EVALUATION, DETECTOR_WEIGHTS
+from mlops_assets.detector.schema import DETECTOR_EVALUATION, DETECTOR_WEIGHTS, OLD_CLASS_CHANGE
 from mlops_assets.failures import final_failures
 from mlops_assets.metadata import picture, preview
 from mlops_assets.progress import logged_progress
@@ -208,6 +208,7 @@ def detector_evaluation(
     from mlops_assets.detector.evaluation_pictures import log_pictures, small_charts, small_misses
     from mlops_assets.detector.evaluation_report import TABLES
     from mlops_assets.detector.judging import links_of
+    from mlops_assets.detector.old_classes import old_class_change
     from mlops_assets.detector.snapshot import SPLIT_PREDICTIONS, snapshot_name
     from mlops_assets.detector.snapshot_predictions import SO_FAR, SnapshotPredictions, earlier_predictions
     from mlops_assets.detector.soundness import faults
@@ -247,8 +248,10 @@ def detector_evaluation(
     tables.write(SO_FAR, SPLIT_PREDICTIONS.to_frame(), SPLIT_PREDICTIONS)
     for name, frame in report.tables.items():
         tables.write(name, frame, TABLES[name])
+    old_classes = old_class_change(evaluation.table(), versions[0].version)
+    tables.write("old_class_change", old_classes.table, OLD_CLASS_CHANGE)
     model_registry.set_tags(versions[0].version, evaluation.candidate.tags())
-    mlflow.log_metrics(evaluation.figures())
+    mlflow.log_metrics(evaluation.figures() | old_classes.figures())
     log_pictures(
         report,
         versions[0].version,
@@ -262,6 +265,8 @@ def detector_evaluation(
     context.add_output_metadata(
         {
             **evaluation.figures(),
+            **old_classes.figures(),
+            "old_classes": dg.MetadataValue.md(old_classes.markdown(names)),
             "test_snapshot": snapshot_name(training_dataset),
             "photos_looked_at": json.dumps(predictions.looked_at),
             "evaluation": preview(evaluation.for_people(), rows=200),

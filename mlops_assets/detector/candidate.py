@@ -28,6 +28,8 @@ from mlops_assets.detector.predictor import OnnxPredictor
 from mlops_assets.detector.references import build_references
 from mlops_assets.detector.training import TrainingListener, TrainingResult, train
 from mlops_assets.detector.weights import StartingPoint, fetch_weights, require_hash, starting_point
+from mlops_assets.detector.widening import arranged
+from mlops_assets.labels.class_links import ClassLinks
 from mlops_assets.use_case import TrainingRules
 from resources.checkpoints import CheckpointShelf
 
@@ -175,6 +177,7 @@ def train_candidate(
         bundled_weights(rules.architecture) if rules.pretrained else None,
         other,
     )
+    start = arranged(start, class_ids, folder / "starting-weights", ClassLinks.parse(manifest))
     origin = _origin(start, champion, other)
     on_start(_parameters(rules, manifest, start, champion) | origin)
     photos = Photos(read_photo) if photo_file is None else Photos(read_photo, photo_file)

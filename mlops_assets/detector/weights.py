@@ -186,6 +186,13 @@ def with_fresh_classes(source: Path, target: Path) -> Path:
                 # How rare a class is held to be before anything is learnt.
                 scale[-1].bias.data.copy_(untrained_scale[-1].bias)
     model.names = {index: f"left out {index}" for index in model.names}
+    return save_model(model, target)
+
+
+def save_model(model: Any, target: Path) -> Path:
+    """Write a model as a checkpoint to start from, without the state of a training, atomically."""
+    import torch
+
     model.pt_path = None
     partial = target.with_name(f".{target.name}.part")
     torch.save({"model": model, "train_args": {}}, partial)

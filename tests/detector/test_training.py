@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_detector import IMAGE_SIZE, NAMES, RULES, Trained, save_checkpoint, write_dataset
 
-from mlops_assets.detector.training import build_trainer, train
+from mlops_assets.detector.training import train
 from mlops_assets.detector.training_errors import HopelessTrainingError
 from mlops_assets.detector.ultralytics_setup import prepare_ultralytics
 from mlops_assets.detector.weights import StartingPoint, WeightsError, load_model, starting_point
@@ -48,44 +48,6 @@ def test_ultralytics_stays_offline_with_the_threads_asked_for(trained: Trained) 
     assert torch.get_num_threads() == cores + 2
     prepare_ultralytics(2)
     assert torch.get_num_threads() == 2
-
-
-@pytest.mark.parametrize("architecture", ["yolo11n", "yolo26n"])
-def test_a_widened_and_reordered_head_keeps_each_known_class_before_the_first_step(
-    architecture: str, tmp_path: Path
-) -> None:
-    from ultralytics.nn.tasks import DetectionModel
-
-    known = ["c0000", "c0001", "c0004"]
-    widened = ["c0004", "c0002", "c0001", "c0000", "c0007"]
-    champion = DetectionModel(f"{architecture}.yaml", nc=len(known), verbose=False)
-    champion.names = dict(enumerate(known))
-    torch.manual_seed(1)
-    for parameter in champion.parameters():
-        parameter.data.uniform_(-1, 1)
-    path = save_checkpoint(champion, tmp_path / "champion.pt")
-    start = starting_point(None, path, architecture)
-    rules = RULES.model_copy(update={"architecture": architecture})
-    data = write_dataset(tmp_path / "data", widened, {"train": 4, "val": 2})
-
-    trainer = build_trainer(data, tmp_path / "run", start, rules, device="cpu", threads=2, plots=False)
-    trainer.setup_model()
-
-    source, target = champion.model[-1], trainer.model.model[-1]
-    branches = ["cv3", "one2one_cv3"] if architecture == "yolo26n" else ["cv3"]
-    for branch in branches:
-        for old, new in zip(getattr(source, branch), getattr(target, branch), strict=True):
-            for index, name in enumerate(widened):
-                if name in known:
-                    assert torch.equal(new[-1].weight[index], old[-1].weight[known.index(name)])
-                    assert torch.equal(new[-1].bias[index], old[-1].bias[known.index(name)])
-                else:
-                    assert all(not torch.equal(new[-1].weight[index], row) for row in old[-1].weight)
-                    assert new[-1].bias[index] < -5, "a new class starts rare, as Ultralytics initialises it"
-    head = f"model.{len(champion.model) - 1}.cv3"
-    copied, original = trainer.model.state_dict(), champion.state_dict()
-    body = [name for name in original if "cv3" not in name and not name.startswith(head)]
-    assert all(torch.equal(copied[name], original[name]) for name in body)
 
 
 def test_training_goes_on_from_a_champion_with_one_more_class(trained: Trained, tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+import datetime as dt
+
 import polars as pl
 import pytest
 from photo_copies import jpeg, resized, textured
@@ -9,6 +11,7 @@ from mlops_assets.photos.checks import CHECKS, landed_with_reuse
 from mlops_assets.photos.reuse import REUSED_PHOTOS, reused_photos
 from mlops_assets.table_checks import CheckInputs
 from mlops_assets.tables import SCHEMAS
+from mlops_assets.use_case import UseCase
 from resources.expectations import to_check_result, validate
 from resources.tables import Tables
 
@@ -64,7 +67,8 @@ def test_the_check_warns_of_them_and_stops_nothing(store, tmp_path):
     assert not check.blocking
     for day, wrong in ((FIRST, 0), (SECOND, 2)):
         tables.write(f"raw_photos/{day}", raw[day], SCHEMAS["raw_photos"])
-        inputs = CheckInputs(clean[day], tables, store, day, SCHEMAS)
+        case = UseCase(name="cabinets", title="Cabinets", start=dt.date(2026, 10, 1))
+        inputs = CheckInputs(clean[day], tables, store, day, SCHEMAS, case)
         result = to_check_result(validate(landed_with_reuse(inputs), check.suite))
         assert result.passed is (wrong == 0)
         assert result.metadata["unexpected"].value == wrong

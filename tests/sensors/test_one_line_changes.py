@@ -56,7 +56,7 @@ CHANGES = {
         follows=frozenset(CATALOGUE),
     ),
     "dataset": Change(
-        "dataset/building.py", "MAX_BACKGROUND_SHARE = 0.10", "MAX_BACKGROUND_SHARE = 0.20", {"training_dataset"}, []
+        "dataset/background.py", "share / (1 - share)", "share / (1.5 - share)", {"training_dataset"}, []
     ),
     "detector, training": Change(
         "detector/training.py", '{".png", ".jpg"}', '{".png", ".jpeg"}', {"detector_weights"}, []
