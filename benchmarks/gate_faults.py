@@ -75,8 +75,10 @@ def all_faults(labelled: RenderedSet, champion: Model, better: Model) -> list[Fa
             _loses("fan_unit", "splice_tray"),
             head(lambda c: _swap(c, "fan_unit", "splice_tray")),
         ),
-        Fault(
-            "a class finds another's devices", _loses("patch_panel"), head(lambda c: _copy(c, "router", "patch_panel"))
+        Fault(  # every device of either is both, and one box gets one class
+            "two classes become one",
+            _loses("patch_panel", "router"),
+            head(lambda c: _copy(c, "router", "patch_panel")),
         ),
         Fault("all boxes shifted", _loses_all, altered(champion, _shift_boxes)),
         Fault("first layer blurred", _loses_all, altered(champion, _blur_first_layer)),
