@@ -255,17 +255,18 @@ def _require(load: Load, versions: Sequence[str]) -> None:
 
 def _print(rows: Mapping[str, tuple[Load, Alone]], connections: int) -> None:
     print(
-        f"\n{connections} connections, {THREADS} threads, 5 % malformed; latency and time of processors in milliseconds\n"
+        f"\n{connections} connections, {THREADS} threads, 5 % malformed; times in milliseconds\n"
     )
     print(f"{'':28}{'photos a second':>24}{'latency':>21}{'processor a photo':>27}")
-    heads = (("alone", 9), ("served", 8), ("ratio", 7), ("p50", 7), ("p95", 7), ("p99", 7))
-    heads += (("alone", 9), ("server", 9), ("client", 9))
-    print(" " * 28 + "".join(f"{head:>{width}}" for head, width in heads))
+    rates, latencies, used = ("alone", "served"), ("ratio", "p50", "p95", "p99"), ("alone", "server", "client")
+    print(f"{'':28}{rates[0]:>9}{rates[1]:>8}" + "".join(f"{name:>7}" for name in latencies), end="")
+    print("".join(f"{name:>9}" for name in used))
     for name, (load, alone) in rows.items():
-        rates = f"{alone.photos_a_second:9.1f}{load.photos_a_second:8.1f}"
+        speeds = f"{alone.photos_a_second:9.1f}{load.photos_a_second:8.1f}"
         ratio = load.photos_a_second / alone.photos_a_second
         quantiles = "".join(f"{load.quantile(share):7.0f}" for share in (0.5, 0.95, 0.99))
-        print(f"{name:28}{rates}{ratio:7.2f}{quantiles}{alone.cpu_ms:9.1f}{load.server_ms:9.1f}{load.client_ms:9.1f}")
+        took = f"{alone.cpu_ms:9.1f}{load.server_ms:9.1f}{load.client_ms:9.1f}"
+        print(f"{name:28}{speeds}{ratio:7.2f}{quantiles}{took}")
     for name, (load, _) in rows.items():
         print(
             f"{name}: {len(load.latencies)} valid requests, {load.failed} failed; malformed {dict(load.malformed)}; "
