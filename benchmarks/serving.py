@@ -254,9 +254,7 @@ def _require(load: Load, versions: Sequence[str]) -> None:
 
 
 def _print(rows: Mapping[str, tuple[Load, Alone]], connections: int) -> None:
-    print(
-        f"\n{connections} connections, {THREADS} threads, 5 % malformed; times in milliseconds\n"
-    )
+    print(f"\n{connections} connections, {THREADS} threads, 5 % malformed; times in milliseconds\n")
     print(f"{'':28}{'photos a second':>24}{'latency':>21}{'processor a photo':>27}")
     rates, latencies, used = ("alone", "served"), ("ratio", "p50", "p95", "p99"), ("alone", "server", "client")
     print(f"{'':28}{rates[0]:>9}{rates[1]:>8}" + "".join(f"{name:>7}" for name in latencies), end="")
