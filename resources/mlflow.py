@@ -5,7 +5,6 @@ decided by Dagster's status, in `resources/mlflow_status.py`; model versions bel
 """
 
 import atexit
-import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +15,9 @@ from typing import Any
 import dagster as dg
 from pydantic import PrivateAttr
 
-from resources.mlflow_client import ensure_experiment, open_client
+from resources.mlflow_address import MlflowUnavailableError, is_server, shown
+from resources.mlflow_client import ensure_experiment, open_client, patiently
+from resources.mlflow_metrics import EpochMetrics
 from resources.mlflow_run import join_run
 from resources.mlflow_status import MLFLOW_RUN_TAG, reconcile_statuses
 from resources.run_lineage import attempts
@@ -41,6 +42,7 @@ class _Started:
     experiment_id: str
     client: Any
     tracking: Any
+    epochs: EpochMetrics
 
 
 class MlflowTracking(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -66,17 +68,24 @@ class MlflowTracking(dg.ConfigurableResource):  # type: ignore[type-arg]
     _started: _Started | None = PrivateAttr(default=None)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
-        """Let go of the MLflow run with the status that it has: only Dagster's end of the run ends it."""
+        """Let go of the MLflow run with the status that it has: only Dagster's end of the run ends it.
+
+        The step has ended, so that nothing here can fail it: whoever must know that all is in MLflow calls `flush`.
+        """
         if self._started is None:
             return
         started, self._started = self._started, None
-        # Not RUNNING outright: the run may have been settled while a forgotten step still worked.
-        status = started.client.get_run(started.run_id).info.status
-        started.tracking.end_run(status)
+        try:
+            started.epochs.flush()
+            # Not RUNNING outright: the run may have been settled while a forgotten step still worked.
+            status = started.client.get_run(started.run_id).info.status
+            patiently(self.tracking_uri, lambda: started.tracking.end_run(status))
+        except MlflowUnavailableError as error:
+            dg.get_dagster_logger("mlflow").error("%s; %d metrics are lost", error, started.epochs.waiting)
 
     @property
     def run_id(self) -> str:
-        """Id of the MLflow run."""
+        """Id of the MLflow run; the same for every attempt at the same training."""
         return self._run().run_id
 
     @property
@@ -85,29 +94,60 @@ class MlflowTracking(dg.ConfigurableResource):  # type: ignore[type-arg]
         return self._run().client
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Log parameters; one that is already logged cannot change its value (MLflow refuses)."""
+        """Log parameters.
+
+        MLflow cannot change one. So what an earlier attempt logged stays, and a value that differs now (such as a
+        smaller batch after a lack of memory) becomes the tag `changed.<name>`.
+        """
         from mlflow.entities import Param
 
-        run = self._run()
-        for chunk in _chunks(params):
-            run.client.log_batch(run.run_id, params=[Param(key, str(value)) for key, value in chunk.items()])
+        run = self._flushed()
+        known = run.client.get_run(run.run_id).data.params
+        texts = {key: str(value) for key, value in params.items()}
+        for chunk in _chunks({key: text for key, text in texts.items() if key not in known}):
+            run.client.log_batch(run.run_id, params=[Param(key, text) for key, text in chunk.items()])
+        changed = {f"changed.{key}": text for key, text in texts.items() if known.get(key, text) != text}
+        if changed:
+            dg.get_dagster_logger("mlflow").warning("Not as the attempt before: %s, kept as tags", ", ".join(changed))
+            self.set_tags(changed)
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Log numbers, `step` being the epoch where there is one."""
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log numbers.
+
+        Args:
+            metrics: By name.
+            step: The epoch that they belong to. Such numbers are kept while MLflow is away, up to `flush`, and an
+                epoch that was logged before stays as it is. Without it they are figures of the whole run: logged at
+                once, and again only when they have changed; MLflow shows the last value.
+
+        Raises:
+            MlflowUnavailableError: MLflow stays away, and these numbers cannot be kept.
+        """
+        if step is not None:
+            self._run().epochs.log(metrics, step)
+            return
         from mlflow.entities import Metric
         from mlflow.utils.time import get_current_time_millis
 
-        run = self._run()
-        now = get_current_time_millis()
-        for chunk in _chunks(metrics):
-            entries = [Metric(key, float(value), now, step) for key, value in chunk.items()]
-            run.client.log_batch(run.run_id, metrics=entries)
+        run, now = self._flushed(), get_current_time_millis()
+        known = run.client.get_run(run.run_id).data.metrics
+        changed = {key: float(value) for key, value in metrics.items() if known.get(key) != float(value)}
+        for chunk in _chunks(changed):
+            run.client.log_batch(run.run_id, metrics=[Metric(key, value, now, 0) for key, value in chunk.items()])
+
+    def flush(self) -> None:
+        """Have MLflow hold all that was logged, before a step reports success.
+
+        Raises:
+            MlflowUnavailableError: MLflow stays away.
+        """
+        self._flushed()
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Tag the MLflow run."""
         from mlflow.entities import RunTag
 
-        run = self._run()
+        run = self._flushed()
         for chunk in _chunks(tags):
             run.client.log_batch(run.run_id, tags=[RunTag(key, value) for key, value in chunk.items()])
 
@@ -119,23 +159,28 @@ class MlflowTracking(dg.ConfigurableResource):  # type: ignore[type-arg]
         """
         if not path.exists():
             raise FileNotFoundError(f"No file or folder {path} to store in MLflow")
-        run = self._run()
+        run = self._flushed()
         log = run.client.log_artifacts if path.is_dir() else run.client.log_artifact
         log(run.run_id, str(path), folder)
 
     def link(self) -> dg.MetadataValue:
         """The MLflow run for an asset's metadata: a link, or the id where MLflow has no address to open."""
         run = self._run()
-        address = self.ui_url or (self.tracking_uri if self.tracking_uri.startswith("http") else None)
+        address = self.ui_url or (self.tracking_uri if is_server(self.tracking_uri) else None)
         if address is None:
             return dg.MetadataValue.text(run.run_id)
-        shown = re.sub(r"//[^/@]*@", "//", address).rstrip("/")  # no credentials in metadata
-        return dg.MetadataValue.url(f"{shown}/#/experiments/{run.experiment_id}/runs/{run.run_id}")
+        return dg.MetadataValue.url(f"{shown(address)}/#/experiments/{run.experiment_id}/runs/{run.run_id}")
 
     def _run(self) -> _Started:
         if self._started is None:
             self._started = self._start()
         return self._started
+
+    def _flushed(self) -> _Started:
+        """The run, once it has what was logged before: MLflow gets everything in order."""
+        run = self._run()
+        run.epochs.flush()
+        return run
 
     def _start(self) -> _Started:
         context = self.get_resource_context()
@@ -150,7 +195,9 @@ class MlflowTracking(dg.ConfigurableResource):  # type: ignore[type-arg]
         run_id = join_run(client, experiment_id, attempts(context.instance, context.run), context.run.job_name)
         if context.run.tags.get(MLFLOW_RUN_TAG) != run_id:
             context.instance.add_run_tags(dagster_run_id, {MLFLOW_RUN_TAG: run_id})
-        return _Started(run_id, experiment_id, client, self._activate(context, context.run, run_id))
+        dagster_run = context.run
+        tracking = patiently(self.tracking_uri, lambda: self._activate(context, dagster_run, run_id))
+        return _Started(run_id, experiment_id, client, tracking, EpochMetrics(client, run_id, self.tracking_uri))
 
     def _activate(self, context: dg.InitResourceContext, dagster_run: dg.DagsterRun, run_id: str) -> Any:
         """Make the run dagster-mlflow's, so that code which logs by MLflow's fluent functions finds it too."""

@@ -1,35 +1,138 @@
 """Opens MLflow's client, quietly; the one door to MLflow for tracking, statuses and the model registry.
 
-It imports mlflow inside (3.5 s) and sets no global tracking address: every caller says which MLflow it means.
+It imports mlflow inside (3.5 s) and sets no global tracking address: every caller says which MLflow it means. What an
+MLflow that is away costs is decided here: how long a request is tried again, and what is raised then.
 """
 
+import fcntl
 import logging
 import os
+import random
+import threading
+import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, TypeVar
 
-_SCHEMES = ("sqlite", "postgresql", "http", "https")
+from resources.mlflow_address import MlflowUnavailableError, is_server, scheme, sqlite_file
+
+T = TypeVar("T")
+
+DATABASE_PATIENCE_S = 60.0
+"""How long a database that is locked or away is asked again. A server is asked for about four minutes by MLflow itself:
+seven times again after 0, 4, 8, 16, 32, 64 and 120 s (MLFLOW_HTTP_REQUEST_MAX_RETRIES and _BACKOFF_FACTOR)."""
+
+_AWAY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
+"""Codes of MLflow's errors that say nothing about the question; a refused connection comes as the first."""
+
+_opened: set[tuple[int, str]] = set()
+_hurry = threading.RLock()
+_hurried = 0
 
 
 def open_client(tracking_uri: str) -> Any:
     """A client of the MLflow at an address, for runs and for the model registry.
+
+    Its methods are those of `mlflow.MlflowClient`, and ask again while MLflow is away or its database is locked.
 
     Args:
         tracking_uri: `sqlite:///<file>` (made with its tables if it is not there), `postgresql://…` or a server.
 
     Raises:
         ValueError: The address is of another kind; MLflow would take it for a folder of files.
+        MlflowUnavailableError: By every method, when MLflow stays away.
     """
-    if urlsplit(tracking_uri).scheme.split("+")[0] not in _SCHEMES:
-        raise ValueError(
-            f"MLflow address {tracking_uri!r} is none of {', '.join(_SCHEMES)}; a local one is sqlite:///<file>"
-        )
+    scheme(tracking_uri)
     _import_quietly()
     from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+    with _alone_at_first(tracking_uri):
+        client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+        if scheme(tracking_uri) == "sqlite":
+            client.search_registered_models(max_results=1)  # opens the registry's store too
+    return _PatientClient(tracking_uri, client)
+
+
+def patiently(tracking_uri: str, ask: Callable[[], T]) -> T:
+    """What a question to MLflow gives, asked again while its database is locked or away.
+
+    Raises:
+        MlflowUnavailableError: MLflow stays away.
+    """
+    from mlflow.exceptions import MlflowException
+
+    patience = 0.0 if _hurried or is_server(tracking_uri) else DATABASE_PATIENCE_S
+    deadline, pause = time.monotonic() + patience, 0.1
+    while True:
+        try:
+            return ask()
+        except MlflowException as error:
+            if error.error_code not in _AWAY:
+                raise
+            if time.monotonic() + pause > deadline:
+                raise MlflowUnavailableError(tracking_uri, error.message) from error
+        time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads those who wait for one lock
+        pause = min(2 * pause, 5.0)
+
+
+@contextmanager
+def in_a_hurry(timeout_s: int = 10) -> Iterator[None]:
+    """Questions within are asked once, and given up after so many seconds: for whoever cannot wait for minutes.
+
+    MLflow reads its patience from the environment of the process, so it counts for all threads of it meanwhile.
+    """
+    global _hurried  # noqa: PLW0603 - as process-wide as the environment
+    hurry = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout_s)}
+    with _hurry:
+        before = {name: os.environ.get(name) for name in hurry}
+        os.environ.update(hurry)
+        _hurried += 1
+        try:
+            yield
+        finally:
+            _hurried -= 1
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+
+
+class _PatientClient:
+    """MLflow's client with `patiently` around each of its methods."""
+
+    def __init__(self, tracking_uri: str, client: Any) -> None:
+        self._tracking_uri = tracking_uri
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+        if not callable(method):
+            return method
+
+        @wraps(method)
+        def ask(*arguments: Any, **named: Any) -> Any:
+            return patiently(self._tracking_uri, lambda: method(*arguments, **named))
+
+        return ask
+
+
+@contextmanager
+def _alone_at_first(tracking_uri: str) -> Iterator[None]:
+    """Let one process at a time open a SQLite file: a client makes its tables, and MLflow takes no lock for that.
+
+    Of eight processes that opened a new file at once, seven failed.
+    """
+    file, known = sqlite_file(tracking_uri), (os.getpid(), tracking_uri)
+    if file is None or known in _opened:
+        yield
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.with_name(f".{file.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    _opened.add(known)
 
 
 def fail_soon() -> None:
@@ -90,9 +193,8 @@ def each(search: Callable[[str | None], Any]) -> Iterator[Any]:
 
 
 def _beside_the_file(tracking_uri: str) -> str | None:
-    if not tracking_uri.startswith("sqlite:///"):
-        return None
-    return str(Path(tracking_uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts")
+    file = sqlite_file(tracking_uri)
+    return None if file is None else str(file.resolve().parent / "mlartifacts")
 
 
 def _import_quietly() -> None:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -91,6 +91,7 @@ class ModelRegistry(dg.ConfigurableResource):  # type: ignore[type-arg]
         Raises:
             FileNotFoundError: One of the files is not there.
             ValueError: A name leaves the version's folder.
+            ModelRegistryError: MLflow's store of artifacts has not got all of the files.
         """
         checksums = {name: _sha256(_checked(name, path)) for name, path in sorted(files.items())}
         client = open_client(self.tracking_uri)
@@ -101,14 +102,19 @@ class ModelRegistry(dg.ConfigurableResource):  # type: ignore[type-arg]
         if DAGSTER_RUN_TAG in run.data.tags:
             all_tags[DAGSTER_RUN_TAG] = run.data.tags[DAGSTER_RUN_TAG]
         encoded = {key: _encoded(value) for key, value in all_tags.items()}
-        known = [v for v in self.versions() if v.run_id == run_id and v.files == checksums]
-        if known:
-            self.set_tags(known[-1].version, tags)
-            return self.version(known[-1].version)
+        known = self._first(run_id, checksums)
+        if known is not None:
+            self.set_tags(known.version, tags)
+            return self.version(known.version)
         _upload(client, run_id, files, folder)
         self._ensure_model(client)
         source = f"{run.info.artifact_uri}/{folder}"
         created = client.create_model_version(self.model_name, source, run_id, tags=encoded)
+        first = self._first(run_id, checksums)
+        if first is not None and first.version != str(created.version):
+            # Somebody else registered the same at the same moment, or the answer to this request got lost once.
+            client.delete_model_version(self.model_name, str(created.version))
+            return first
         return self.version(str(created.version))
 
     def champion(self) -> ModelVersionInfo | None:
@@ -224,6 +230,10 @@ class ModelRegistry(dg.ConfigurableResource):  # type: ignore[type-arg]
                 raise
             return None
 
+    def _first(self, run_id: str, checksums: Mapping[str, str]) -> ModelVersionInfo | None:
+        """The oldest version with just these files of a run."""
+        return next((v for v in self.versions() if v.run_id == run_id and v.files == checksums), None)
+
     def _ensure_model(self, client: Any) -> None:
         from mlflow.exceptions import MlflowException
 
@@ -274,3 +284,18 @@ def _upload(client: Any, run_id: str, files: Mapping[str, Path], folder: str) ->
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
         client.log_artifacts(run_id, temporary, folder)
+    sizes = dict(_stored(client, run_id, folder))
+    for name, path in files.items():
+        if sizes.get(f"{folder}/{name}") != path.stat().st_size:
+            raise ModelRegistryError(
+                f"MLflow has {sizes.get(f'{folder}/{name}', 'no')} bytes of {name} in run {run_id} after its upload, "
+                f"not {path.stat().st_size}; nothing was registered. Look at MLflow's log and its store of artifacts"
+            )
+
+
+def _stored(client: Any, run_id: str, folder: str) -> Iterator[tuple[str, int]]:
+    for entry in client.list_artifacts(run_id, folder):
+        if entry.is_dir:
+            yield from _stored(client, run_id, entry.path)
+        else:
+            yield entry.path, entry.file_size

@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     threads: int = Field(0, ge=0, description="threads of a step, 0: as many as the process may use")
     base_weights: Path | None = Field(None, description="a .pt file that the first training starts from")
     base_weights_uri: str = Field("", description="where to fetch the first weights; needs MLOPS_BASE_WEIGHTS_SHA256")
-    base_weights_sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$", description="SHA-256 of those weights, hex")
+    base_weights_sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$", description="SHA-256 of the first weights, hex")
     epochs: int | None = Field(None, ge=1, description="epochs of every training; empty: as the use case says")
     label_studio_url: str = Field(
         "", pattern=r"^(https?://[^/].*)?$", description="http(s):// address of a Label Studio server, empty: none"
@@ -89,10 +89,12 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _weights_need_a_hash(self) -> "Settings":
-        if bool(self.base_weights_uri) != bool(self.base_weights_sha256):
-            raise ValueError(
-                f"{PREFIX}BASE_WEIGHTS_URI and {PREFIX}BASE_WEIGHTS_SHA256 are given together or not at all"
-            )
+        if self.base_weights_uri and not self.base_weights_sha256:
+            raise ValueError(f"{PREFIX}BASE_WEIGHTS_URI needs {PREFIX}BASE_WEIGHTS_SHA256")
+        if self.base_weights_sha256 and not (self.base_weights_uri or self.base_weights):
+            raise ValueError(f"{PREFIX}BASE_WEIGHTS_SHA256 needs {PREFIX}BASE_WEIGHTS_URI or {PREFIX}BASE_WEIGHTS")
+        if self.base_weights_uri and self.base_weights:
+            raise ValueError(f"{PREFIX}BASE_WEIGHTS and {PREFIX}BASE_WEIGHTS_URI name the same thing: give one")
         return self
 
     def places(self, use_case: str) -> Places:

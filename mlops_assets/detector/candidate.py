@@ -25,7 +25,7 @@ from mlops_assets.detector.parity import ParityResult, measure_parity
 from mlops_assets.detector.predictor import OnnxPredictor
 from mlops_assets.detector.references import build_references
 from mlops_assets.detector.training import EpochProgress, TrainingResult, train
-from mlops_assets.detector.weights import StartingPoint, fetch_weights, starting_point
+from mlops_assets.detector.weights import StartingPoint, fetch_weights, require_hash, starting_point
 from mlops_assets.use_case import TrainingRules
 
 PARITY_CONFIDENCE = 0.25
@@ -56,7 +56,7 @@ class TrainingMachine(Protocol):
 
     @property
     def base_weights_sha256(self) -> str:
-        """Their SHA-256, hex."""
+        """Their SHA-256, hex; may be empty where they are given by path."""
 
 
 @dataclass(frozen=True)
@@ -277,9 +277,10 @@ def _origin(start: StartingPoint, champion: ModelVersion | None, other: OtherCha
 
 
 def _user_weights(machine: TrainingMachine, folder: Path, *, needed: bool) -> Path | None:
-    """The deployment's first weights, fetched if they are given by address."""
+    """The deployment's first weights, fetched if they are given by address, of the hash that was set."""
     if machine.base_weights:
-        return Path(machine.base_weights)
+        path = Path(machine.base_weights)
+        return require_hash(path, machine.base_weights_sha256) if machine.base_weights_sha256 else path
     if not machine.base_weights_uri or not needed:
         return None
     target = folder / "base-weights" / f"{machine.base_weights_sha256}.pt"

@@ -39,10 +39,29 @@ def prepare_ultralytics(threads: int) -> None:
     import torch
     import ultralytics.utils.torch_utils  # noqa: F401  (its select_device sets torch's threads)
 
+    read_weights_only()
+
     for name, module in list(sys.modules.items()):
         if name.startswith("ultralytics.") and hasattr(module, "NUM_THREADS"):
             vars(module)["NUM_THREADS"] = threads  # each module copied the value when it was imported
     torch.set_num_threads(threads)
+
+
+def read_weights_only() -> None:
+    """Let Ultralytics read checkpoints with `weights_only` where ULTRALYTICS_SAFE_LOAD does not reach, in this process.
+
+    `strip_optimizer` unpickles best.pt and last.pt whole when a training ends; of a resumed training they may be what
+    came from the store. The environment variable is inherited by processes that Ultralytics starts (several GPUs), this
+    is not: a module that they import calls it there.
+    """
+    from ultralytics.nn.tasks import torch_safe_load
+    from ultralytics.utils import torch_utils
+
+    def load(file: object, **_: object) -> object:
+        checkpoint, _ = torch_safe_load(file, safe_only=True)
+        return checkpoint
+
+    vars(torch_utils)["torch_load"] = load
 
 
 @cache

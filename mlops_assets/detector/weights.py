@@ -120,8 +120,28 @@ def require_checkpoint(path: Path) -> None:
         )
 
 
+def require_hash(path: Path, sha256: str) -> Path:
+    """Refuse a file whose bytes are not those that were registered, before anything is read from it.
+
+    Args:
+        path: A local file.
+        sha256: Expected SHA-256, hex.
+
+    Raises:
+        WeightsError: Missing, or another file.
+    """
+    require_checkpoint(path)
+    found = _file_hash(path)
+    if found != sha256.lower():
+        raise WeightsError(f"{path} has SHA-256 {found}, expected {sha256}; correct one of the two")
+    return path
+
+
 def load_model(path: Path) -> Any:
     """Load the torch model of a checkpoint: fp32, evaluation mode, CPU, raw one-to-many output.
+
+    Only tensors and Ultralytics' own classes are unpickled (ULTRALYTICS_SAFE_LOAD); anything else in the file makes it
+    unreadable, and does not run.
 
     Raises:
         WeightsError: Missing, broken, or no Ultralytics checkpoint.

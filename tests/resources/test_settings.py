@@ -53,7 +53,18 @@ def test_an_unknown_setting_is_refused_with_the_closest_name(monkeypatch: pytest
 
 def test_weights_from_an_address_need_their_hash(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLOPS_BASE_WEIGHTS_URI", "https://example.org/w.pt")
-    with pytest.raises(SettingsError, match="MLOPS_BASE_WEIGHTS_SHA256"):
+    with pytest.raises(SettingsError, match="MLOPS_BASE_WEIGHTS_URI needs MLOPS_BASE_WEIGHTS_SHA256"):
+        load_settings()
+
+
+def test_a_hash_needs_weights_and_weights_are_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLOPS_BASE_WEIGHTS_SHA256", "0" * 64)
+    with pytest.raises(SettingsError, match="MLOPS_BASE_WEIGHTS_SHA256 needs MLOPS_BASE_WEIGHTS_URI or"):
+        load_settings()
+    monkeypatch.setenv("MLOPS_BASE_WEIGHTS", "w.pt")
+    assert load_settings().base_weights == Path("w.pt")
+    monkeypatch.setenv("MLOPS_BASE_WEIGHTS_URI", "https://example.org/w.pt")
+    with pytest.raises(SettingsError, match="give one"):
         load_settings()
 
 
