@@ -18,6 +18,7 @@ SCHEMAS = {
     "detector_weights": detector.DETECTOR_WEIGHTS,
     "detector_evaluation": detector.DETECTOR_EVALUATION,
     "champion_detector": detector.CHAMPION_DETECTOR,
+    "champion_history": detector.CHAMPION_HISTORY,
     "detections": catalog.DETECTIONS,
     "visit_inventory": catalog.VISIT_INVENTORY,
     "equipment_catalog": catalog.EQUIPMENT_CATALOG,
