@@ -11,10 +11,10 @@ from pydantic import Field, ValidationError
 
 from mlops_assets.compute import CPU_BATCH, GPU_TRAIN, RETRY, RETRY_TRAINING
 from mlops_assets.detector import files
-from mlops_assets.detector.champion import parse_class_map
 from mlops_assets.detector.schema import DETECTOR_EVALUATION, DETECTOR_WEIGHTS
 from mlops_assets.failures import final_failures
 from mlops_assets.metadata import picture, preview
+from mlops_assets.progress import logged_progress
 from mlops_assets.use_case import UseCase, registered_model
 from resources.checkpoints import Checkpoints
 from resources.dataset_versions import DatasetVersions
@@ -22,6 +22,7 @@ from resources.machine import Machine
 from resources.mlflow import MlflowTracking
 from resources.model_registry import ModelRegistry
 from resources.tables import Tables
+from resources.tombstones import Tombstones
 
 if TYPE_CHECKING:
     from mlops_assets.detector.candidate import Candidate
@@ -188,6 +189,7 @@ def _weights_row(
     kinds={"onnx", "mlflow"},
     op_tags=CPU_BATCH,
     retry_policy=RETRY,
+    deps=["raw_photos", "clean_photos"],
 )
 def detector_evaluation(
     context: dg.AssetExecutionContext,
@@ -202,53 +204,71 @@ def detector_evaluation(
 ) -> pl.DataFrame:
     """Candidate and champion on the same snapshot of val and test; the candidate's thresholds, chosen on val."""
     from mlops_assets.dataset.restoring import kept_photos
-    from mlops_assets.detector.judging import Judged, judge, links_of
+    from mlops_assets.detector.evaluating import evaluate_versions
+    from mlops_assets.detector.evaluation_pictures import log_pictures, small_charts, small_misses
+    from mlops_assets.detector.evaluation_report import TABLES
+    from mlops_assets.detector.judging import links_of
     from mlops_assets.detector.snapshot import SPLIT_PREDICTIONS, snapshot_name
+    from mlops_assets.detector.snapshot_predictions import SO_FAR, SnapshotPredictions, earlier_predictions
     from mlops_assets.detector.soundness import faults
 
+    def download(version: str, name: str) -> Path:
+        return model_registry.download(version, name, Path(machine.scratch) / "models")
+
     versions = [model_registry.version(detector_weights.item(0, "model_version"))]
-    broken = faults(
-        versions[0],
-        lambda v, name: model_registry.download(v, name, Path(machine.scratch) / "models"),
-        threads=machine.threads,
-    )
+    broken = faults(versions[0], download, threads=machine.threads)
     if broken:  # no reason to fail: champion_detector refuses it for just that
         context.log.warning("Version %s cannot be measured: %s", versions[0].version, "; ".join(broken))
         context.add_output_metadata({"cannot_be_measured": dg.MetadataValue.md("\n".join(f"- {f}" for f in broken))})
         return pl.DataFrame(schema=DETECTOR_EVALUATION)
-    manifest = model_registry.download(versions[0].version, files.MANIFEST, Path(machine.scratch) / "models")
     champion = model_registry.champion()
     versions += [champion] if champion and champion.version != versions[0].version else []
-    judged: list[Judged] = []
-    for version in versions:
-        context.log.info("Looking at the val and test photos with version %s", version.version)
-        judged.append(
-            judge(
-                version,
-                training_dataset,
-                download=lambda v, name: model_registry.download(v, name, Path(machine.scratch) / "models"),
-                read_photo=kept_photos(training_dataset, dataset_versions.photos()),
-                threads=machine.threads,
-                default_threshold=use_case.inventory.default_threshold,
-                is_candidate=version is versions[0],
-                links=links_of(manifest),
-            )
-        )
-    candidate = judged[0]
-    model_registry.set_tags(candidate.version, candidate.tags())
-    mlflow.log_metrics(candidate.figures())
-    tables.write("detector_predictions", pl.concat([j.predictions for j in judged]), SPLIT_PREDICTIONS)
-    evaluation = pl.concat([pl.DataFrame(schema=DETECTOR_EVALUATION), *(j.evaluation for j in judged)])
-    names = parse_class_map(detector_weights.item(0, "class_map"))
-    named = evaluation.with_columns(
-        class_name=pl.col("class_id").replace_strict(names, default="all classes", return_dtype=pl.String)
+    read_photo = kept_photos(training_dataset, dataset_versions.photos())
+    predictions = SnapshotPredictions(
+        training_dataset,
+        read_photo,
+        threads=machine.threads,
+        earlier=earlier_predictions(tables),
+        keep=lambda so_far: tables.write(SO_FAR, so_far, SPLIT_PREDICTIONS),
+        progress=logged_progress(context.log, "val and test photos looked at"),
     )
+    evaluation = evaluate_versions(
+        versions,
+        training_dataset,
+        tables,
+        predictions,
+        download=download,
+        use_case=use_case,
+        links=links_of(download(versions[0].version, files.MANIFEST)),
+    )
+    report, names = evaluation.report, evaluation.names
+    # Before MLflow is asked for anything: a step that is tried again looks at no photo again.
+    tables.write("detector_predictions", evaluation.predictions(), SPLIT_PREDICTIONS)
+    tables.write(SO_FAR, SPLIT_PREDICTIONS.to_frame(), SPLIT_PREDICTIONS)
+    for name, frame in report.tables.items():
+        tables.write(name, frame, TABLES[name])
+    model_registry.set_tags(versions[0].version, evaluation.candidate.tags())
+    mlflow.log_metrics(evaluation.figures())
+    log_pictures(
+        report,
+        versions[0].version,
+        mlflow,
+        read_photo=read_photo,
+        names=names,
+        erased=Tombstones(tables.root).ids,
+        scratch=Path(machine.scratch),
+    )
+    worst = small_misses(report, read_photo, names)
     context.add_output_metadata(
         {
-            **candidate.figures(),
+            **evaluation.figures(),
             "test_snapshot": snapshot_name(training_dataset),
-            "evaluation": preview(named.sort("split", "class_id", "model_version"), rows=200),
+            "photos_looked_at": json.dumps(predictions.looked_at),
+            "evaluation": preview(evaluation.for_people(), rows=200),
+            "slices": preview(report.tables["detector_slices"].drop("definition"), rows=60),
+            **{name: picture(png, name) for name, png in small_charts(report).items()},
+            **({"worst_misses": picture(*worst, "image/jpeg")} if worst else {}),
             "mlflow_run": mlflow.link(),
         }
     )
-    return evaluation
+    return evaluation.table()
