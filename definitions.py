@@ -18,9 +18,10 @@ from mlops_assets.compute_overrides import load_compute
 from mlops_assets.dataset import assets as dataset_assets
 from mlops_assets.dataset import checks as dataset_checks
 from mlops_assets.detector import assets as detector_assets
+from mlops_assets.detector import champion_assets
 from mlops_assets.erasure.job import ERASURE_OPS, build_erasure_job
 from mlops_assets.erasure.rows import without
-from mlops_assets.jobs import INGEST_DAY, RETRAIN_DETECTOR, build_jobs
+from mlops_assets.jobs import DECIDE_CHAMPION, INGEST_DAY, RETRAIN_DETECTOR, ROLLBACK, build_jobs
 from mlops_assets.labelling import assets as labelling_assets
 from mlops_assets.labels import assets as labels_assets
 from mlops_assets.labels import checks as labels_checks
@@ -46,6 +47,7 @@ from resources.output_folder import OutputFolder
 from resources.photo_store import PhotoStore
 from resources.settings import Settings, load_settings
 from resources.tables import Tables, parquet_tables
+from sensors.champion_changed import champion_changed
 from sensors.component_changed import component_changed
 from sensors.label_studio import label_studio
 from sensors.late_photos import LOOKS_APART, late_photos
@@ -53,7 +55,10 @@ from sensors.new_equipment_classes import new_equipment_classes
 from sensors.new_labels import new_labels
 from sensors.run_failures import run_end_sensors
 
-STAGES = [photos_assets, labels_assets, dataset_assets, detector_assets, catalog_assets, monitoring_assets]
+STAGES = [
+    *(photos_assets, labels_assets, dataset_assets, detector_assets, champion_assets),
+    *(catalog_assets, monitoring_assets),
+]
 ALERT_TIMEOUT_S = 5.0
 CHECKS = [
     *photos_checks.CHECKS,
@@ -101,6 +106,7 @@ def build_defs(
             late_photos(use_case, LOOKS_APART * settings.sensor_interval),
             new_labels(use_case, settings.sensor_interval),
             new_equipment_classes(use_case, settings.sensor_interval),
+            champion_changed(use_case, settings.sensor_interval),
             component_changed(use_case, jobs, settings.sensor_interval),
             *([label_studio(use_case, LOOKS_APART * settings.sensor_interval)] if with_label_studio else []),
             *run_end_sensors(use_case.name, tracking_uri, settings.sensor_interval),
@@ -200,8 +206,9 @@ def _job_executors(settings: Settings) -> dict[str, dg.ExecutorDefinition]:
     """Executors of jobs that want another than the deployment's."""
     if settings.profile == "k8s":
         return {}
-    # Three of its steps talk to MLflow, whose import takes seconds.
-    return {RETRAIN_DETECTOR: _local_executor(settings, [*_PRELOADED, "mlflow"])}
+    # Most of their steps talk to MLflow, whose import takes seconds.
+    executor = _local_executor(settings, [*_PRELOADED, "mlflow"])
+    return dict.fromkeys((RETRAIN_DETECTOR, DECIDE_CHAMPION, ROLLBACK), executor)
 
 
 def _load(name: str) -> dg.Definitions:

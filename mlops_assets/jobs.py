@@ -18,6 +18,8 @@ RETRAIN_DETECTOR = "retrain_detector"
 REBUILD_CATALOG = "rebuild_catalog"
 SYNC_LABEL_STUDIO = "sync_label_studio"
 ERASE_PHOTO = "erase_photo"
+DECIDE_CHAMPION = "decide_champion"
+ROLLBACK = "rollback"
 
 USE_CASE_TAG = "mlops/use_case"
 """On every run of these jobs, whoever asks for it: code locations of one instance have jobs of the same names."""
@@ -38,7 +40,10 @@ STEPS = {
         "detector_weights",
         "detector_evaluation",
         "champion_detector",
+        "champion_history",
     ),
+    DECIDE_CHAMPION: ("champion_detector", "champion_history"),
+    ROLLBACK: ("champion_detector", "champion_history"),
     REBUILD_CATALOG: ("visit_inventory", "equipment_catalog", "equipment_changes", "catalog_pages"),
 }
 """What each job makes, in the order of the lineage."""
@@ -47,9 +52,14 @@ _DESCRIPTIONS = {
     INGEST_DAY: "One day's landed photos: intake, cleaning, detection by the champion.",
     IMPORT_LABELS: "The label drop: annotations and the vocabulary of classes.",
     RETRAIN_DETECTOR: "From the labels to a trained, evaluated and, if it is no worse, promoted detector.",
+    DECIDE_CHAMPION: "A person promotes or refuses a version by hand; fill in reason and by in the launchpad.",
+    ROLLBACK: "The champion before serves again, or the version named; fill in reason and by in the launchpad.",
     REBUILD_CATALOG: "The catalogue from the detections that there are: inventory, changes, pages.",
     SYNC_LABEL_STUDIO: "Submitted annotations into the label drop; the review queue as tasks with suggested boxes.",
 }
+
+_ORDERS = {DECIDE_CHAMPION: "promote", ROLLBACK: "roll_back"}
+"""What champion_detector is asked to do in a job of its own, as its launchpad is filled in to begin with."""
 
 WITH_LABEL_STUDIO = {SYNC_LABEL_STUDIO: ("label_studio_tasks",)}
 """What is there only in a deployment that has a Label Studio server."""
@@ -65,11 +75,21 @@ def build_jobs(
             selection=dg.AssetSelection.assets(*(dg.AssetKey([use_case.name, step]) for step in steps)),
             description=_DESCRIPTIONS[name],
             executor_def=executors.get(name),
+            config=_order(name),
             # As tags of the job, which a backfill's runs take over; run_tags they do not (dagster 1.13).
             tags=_tags(use_case.name, name),
         )
         for name, steps in {**STEPS, **(WITH_LABEL_STUDIO if label_studio else {})}.items()
     }
+
+
+def _order(job: str) -> dict[str, object] | None:
+    return champion_config(decision=_ORDERS[job], reason="", by="") if job in _ORDERS else None
+
+
+def champion_config(**config: str) -> dict[str, object]:
+    """Run configuration of the asset champion_detector."""
+    return {"ops": {"champion_detector": {"config": config}}}
 
 
 def _tags(use_case: str, job: str) -> dict[str, str]:

@@ -23,6 +23,7 @@ SCHEMAS = {
     "detector_reliability": detector.DETECTOR_RELIABILITY,
     "detector_slices": detector.DETECTOR_SLICES,
     "champion_detector": detector.CHAMPION_DETECTOR,
+    "champion_history": detector.CHAMPION_HISTORY,
     "detections": catalog.DETECTIONS,
     "visit_inventory": catalog.VISIT_INVENTORY,
     "equipment_catalog": catalog.EQUIPMENT_CATALOG,

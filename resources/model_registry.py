@@ -18,16 +18,13 @@ import dagster as dg
 
 from resources.mlflow_client import each, open_client
 from resources.mlflow_status import DAGSTER_RUN_TAG
+from resources.model_errors import BrokenVersionError, ModelRegistryError
 
 CHAMPION = "champion"
 """The alias of the version that serves."""
 
 _FILES_TAG = "files"
 """On a version: JSON of its files' names and SHA-256 in hex."""
-
-
-class ModelRegistryError(RuntimeError):
-    """A version or a file of it is not there, or not what was registered."""
 
 
 @dataclass(frozen=True)
@@ -191,15 +188,17 @@ class ModelRegistry(dg.ConfigurableResource):  # type: ignore[type-arg]
                 MLflow, whose import costs seconds.
 
         Raises:
-            ModelRegistryError: There is no such version or file, or its bytes are not those that were registered.
+            ModelRegistryError: There is no such version.
+            BrokenVersionError: It has no such file, or the stored bytes are gone or not those that were registered.
         """
         target = folder / self.model_name / version / name
         if sha256 and target.is_file() and _sha256(target) == sha256:
             return target
         info = self.version(version)
         if name not in info.files:
-            raise ModelRegistryError(
-                f"Model version {version} of {self.model_name!r} has no file {name!r}, only {', '.join(info.files)}"
+            there = ", ".join(info.files) or "none at all"
+            raise BrokenVersionError(
+                f"Model version {version} of {self.model_name!r} has no file {name!r}, only {there}"
             )
         # The cached file is checked too: a folder may outlive the database whose versions it was filled from.
         if not target.is_file() or _sha256(target) != info.files[name]:
@@ -212,9 +211,17 @@ class ModelRegistry(dg.ConfigurableResource):  # type: ignore[type-arg]
         path = f"{PurePosixPath(source).name}/{name}"
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".download-") as temporary:
-            fetched = Path(client.download_artifacts(info.run_id, path, temporary))
+            try:
+                fetched = Path(client.download_artifacts(info.run_id, path, temporary))
+            except Exception as error:  # of whatever kind the artifact store raises
+                if _is_gone(client, info.run_id, path):
+                    raise BrokenVersionError(
+                        f"{name} of model version {info.version} of {self.model_name!r} is gone from the artifact "
+                        f"store. Restore {path} of MLflow run {info.run_id}, or serve another version"
+                    ) from error
+                raise
             if _sha256(fetched) != info.files[name]:
-                raise ModelRegistryError(
+                raise BrokenVersionError(
                     f"{name} of model version {info.version} of {self.model_name!r} is damaged: its bytes are not "
                     f"those that were registered. Restore {path} of MLflow run {info.run_id}, or serve another version"
                 )
@@ -265,6 +272,13 @@ def _checked(name: str, path: Path) -> Path:
     if not path.is_file():
         raise FileNotFoundError(f"No file {path} to register as {name}")
     return path
+
+
+def _is_gone(client: Any, run_id: str, path: str) -> bool:
+    """Whether a file is missing beside others of its version; with none there the store may be out of reach."""
+    folder = PurePosixPath(path).parts[0]
+    listed = client.list_artifacts(run_id, str(PurePosixPath(path).parent))
+    return bool(client.list_artifacts(run_id, folder)) and path not in {entry.path for entry in listed}
 
 
 def _sha256(path: Path) -> str:

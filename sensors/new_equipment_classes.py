@@ -8,6 +8,7 @@ import dagster as dg
 import polars as pl
 
 from mlops_assets.detector.champion import latest_champion, parse_class_boxes
+from mlops_assets.detector.decisions import MOVES, kind_of, word_against
 from mlops_assets.detector.schema import CHAMPION_DETECTOR
 from mlops_assets.jobs import RETRAIN_DETECTOR
 from mlops_assets.labels.class_links import ClassLinks
@@ -78,11 +79,11 @@ def read_classes(table: pl.DataFrame, tables: Tables) -> Classes:
 
 
 def _trainings(decisions: pl.DataFrame) -> list[Training]:
-    """The first decision on each candidate; a later one on the same, as after a rollback, is no training."""
+    """The first decision on each candidate; a later one on the same, or a move of the alias, is no training."""
     found: dict[str, Training] = {}
     serving = None
     for row in decisions.iter_rows(named=True):
-        if row["model_version"] not in found:
+        if row["model_version"] not in found and kind_of(row) not in MOVES:
             boxes = row["class_boxes"]
             found[row["model_version"]] = Training(
                 version=row["model_version"],
@@ -91,6 +92,7 @@ def _trainings(decisions: pl.DataFrame) -> list[Training]:
                 run_id=row["run_id"] or "",
                 decided_at=row["decided_at"],
                 had_champion=serving is not None,
+                left=word_against(decisions, row["model_version"]),
             )
         serving = row["champion_version"]
     return list(found.values())

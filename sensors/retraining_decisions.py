@@ -24,6 +24,7 @@ class Training:
         run_id: Dagster's run that decided; "" if not recorded.
         decided_at: When.
         had_champion: Whether something served before.
+        left: What a person did against it since, in words: rolled it back, refused it, set the alias to another.
     """
 
     version: str
@@ -32,6 +33,7 @@ class Training:
     run_id: str
     decided_at: dt.datetime | None
     had_champion: bool
+    left: str | None = None
 
     @property
     def name(self) -> str:
@@ -162,13 +164,14 @@ def _why_not_again(classes: Classes, trained: Training, growth_step: int) -> str
         f"{classes.names[class_id]} has {boxes} of {before[class_id] + growth_step} boxes"
         for class_id, boxes in sorted(classes.missing.items())
     )
+    why = f" ({trained.left})" if trained.left else ""
     if trained.promoted:
         serving = f"version {classes.champion} serves" if classes.champion else "nothing serves"
         return (
-            f"{trained.name} learnt these labels and was promoted, but {serving} now: set the champion to it, or label "
-            f"more ({wanted})"
+            f"{trained.name} learnt these labels and was promoted, but {serving} now{why}: "
+            f"promote it by hand, or label more ({wanted})"
         )
-    return f"the candidate, {trained.name}, was refused on these labels: label more ({wanted})"
+    return f"the candidate, {trained.name}, was refused on these labels{why}: label more ({wanted})"
 
 
 def _told(until: dt.datetime, now: dt.datetime) -> str:

@@ -150,7 +150,7 @@ def test_the_ui_starts_with_graph_schedule_sensors_and_daemon(environment: dict[
             assert time.monotonic() < deadline, "the daemon did not come up in a minute"
             time.sleep(1)
     (repository,) = data["repositoriesOrError"]["nodes"]
-    assert len(repository["assetNodes"]) == 15
+    assert len(repository["assetNodes"]) == 16
     assert {(s["name"], s["scheduleState"]["status"]) for s in repository["schedules"]} == {
         ("nightly_ingestion", "RUNNING")
     }

@@ -17,7 +17,7 @@ CASE = UseCase.model_validate({"name": "case", "title": "Case", "start": "2026-1
 DAILY = {"raw_photos", "clean_photos", "detections"}
 ASSETS = DAILY | {
     *("annotations", "equipment_classes", "split_assignments", "training_dataset"),
-    *("detector_weights", "detector_evaluation", "champion_detector"),
+    *("detector_weights", "detector_evaluation", "champion_detector", "champion_history"),
     *("visit_inventory", "equipment_catalog", "equipment_changes", "catalog_pages", "review_queue"),
 }
 
@@ -104,7 +104,7 @@ def test_schedule_and_sensors_run_from_the_start(loaded: dg.Definitions) -> None
             "lineage",
             "review",
         ),
-        *("component_changed", "late_photos"),
+        *("champion_changed", "component_changed", "late_photos"),
     }
     assert {sensor.default_status for sensor in repository.sensor_defs} == {dg.DefaultSensorStatus.RUNNING}
 

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = ["resources", "mlops_assets", "sensors", "definitions"]
 STAGES = ["photos", "labels", "dataset", "detector", "serving", "catalog", "monitoring", "labelling", "erasure"]
-DAGSTER_MODULES = {"assets", "checks", "job"}
+DAGSTER_MODULES = {"assets", "champion_assets", "checks", "job"}
 BANNED = [
     *("torch", "ultralytics", "mlflow", "great_expectations", "cv2", "onnxruntime", "openvino", "s3fs"),
     *("sqlalchemy", "alembic", "kubernetes", "matplotlib", "label_studio_sdk", "httpx"),

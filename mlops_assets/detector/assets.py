@@ -1,6 +1,5 @@
-"""From a dataset to the detector that serves: trained, measured beside the champion, promoted or not."""
+"""From a dataset to a candidate: trained, and measured beside the champion. `champion_assets.py` decides on it."""
 
-import datetime as dt
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import polars as pl
 
-from mlops_assets.compute import CPU_BATCH, CPU_LIGHT, GPU_TRAIN, RETRY
+from mlops_assets.compute import CPU_BATCH, GPU_TRAIN, RETRY
 from mlops_assets.detector import files
-from mlops_assets.detector.schema import CHAMPION_DETECTOR, DETECTOR_WEIGHTS
+from mlops_assets.detector.schema import DETECTOR_EVALUATION, DETECTOR_WEIGHTS
 from mlops_assets.metadata import picture, preview
 from mlops_assets.progress import logged_progress
 from mlops_assets.use_case import UseCase, registered_model
@@ -168,11 +167,17 @@ def detector_evaluation(
     from mlops_assets.detector.judging import links_of
     from mlops_assets.detector.snapshot import SPLIT_PREDICTIONS, snapshot_name
     from mlops_assets.detector.snapshot_predictions import SO_FAR, SnapshotPredictions, earlier_predictions
+    from mlops_assets.detector.soundness import faults
 
     def download(version: str, name: str) -> Path:
         return model_registry.download(version, name, Path(machine.scratch) / "models")
 
     versions = [model_registry.version(detector_weights.item(0, "model_version"))]
+    broken = faults(versions[0], download, threads=machine.threads)
+    if broken:  # no reason to fail: champion_detector refuses it for just that
+        context.log.warning("Version %s cannot be measured: %s", versions[0].version, "; ".join(broken))
+        context.add_output_metadata({"cannot_be_measured": dg.MetadataValue.md("\n".join(f"- {f}" for f in broken))})
+        return pl.DataFrame(schema=DETECTOR_EVALUATION)
     champion = model_registry.champion()
     versions += [champion] if champion and champion.version != versions[0].version else []
     read_photo = kept_photos(training_dataset, dataset_versions.photos())
@@ -224,71 +229,3 @@ def detector_evaluation(
         }
     )
     return evaluation.table()
-
-
-@dg.asset(
-    group_name="detector",
-    kinds={"mlflow", "polars"},
-    op_tags=CPU_LIGHT,
-    retry_policy=RETRY,
-    pool="champion",
-)
-def champion_detector(
-    context: dg.AssetExecutionContext,
-    detector_evaluation: pl.DataFrame,
-    detector_weights: pl.DataFrame,
-    training_dataset: pl.DataFrame,
-    mlflow: MlflowTracking,
-    model_registry: ModelRegistry,
-    machine: Machine,
-    tables: Tables,
-    use_case: dg.ResourceParam[UseCase],
-) -> dg.Output[pl.DataFrame]:
-    """The decision on the candidate, with its reasons; the alias `champion` moves only if it is promoted."""
-    from mlops_assets.detector.judging import decide_on
-    from mlops_assets.detector.snapshot import SPLIT_PREDICTIONS, snapshot_name
-
-    candidate = model_registry.version(detector_weights.item(0, "model_version"))
-    decision = decide_on(
-        candidate,
-        model_registry.champion(),
-        evaluation=detector_evaluation,
-        predictions=tables.read("detector_predictions", SPLIT_PREDICTIONS),
-        dataset=training_dataset,
-        manifest=model_registry.download(candidate.version, files.MANIFEST, Path(machine.scratch) / "models"),
-        rules=use_case.promotion,
-    )
-    for reason in decision.reasons:
-        context.log.info(reason)
-    if decision.promoted:
-        model_registry.set_champion(candidate.version)
-    serving = model_registry.champion()
-    row = {
-        "model_version": candidate.version,
-        "promoted": decision.promoted,
-        "reasons": decision.reasons,
-        "test_snapshot": snapshot_name(training_dataset),
-        "champion_version": serving.version if serving else None,
-        "champion_class_map": serving.tags["class_map"] if serving else None,
-        "champion_thresholds": serving.tags["thresholds"] if serving else None,
-        "champion_export": serving.files[files.ONNX] if serving else None,
-        "champion_references": serving.files.get(files.REFERENCES) if serving else None,
-        "decided_at": dt.datetime.now(dt.UTC),
-        "class_boxes": detector_weights.item(0, "class_boxes"),
-        "run_id": context.run_id,
-    }
-    model_registry.set_tags(
-        candidate.version, {"promoted": str(decision.promoted).lower(), "reasons": json.dumps(decision.reasons)}
-    )
-    history = tables.read("champion_detector", CHAMPION_DETECTOR)
-    return dg.Output(
-        pl.concat([history, pl.DataFrame([row], schema=CHAMPION_DETECTOR)]),
-        data_version=dg.DataVersion(serving.version if serving else "none"),
-        metadata={
-            "promoted": decision.promoted,
-            "champion": serving.version if serving else "none yet",
-            "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in decision.reasons)),
-            "provisional_classes": len(decision.provisional),
-            "mlflow_run": mlflow.link(),
-        },
-    )

@@ -5,7 +5,7 @@ belongs in `promotion.py`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -53,7 +53,8 @@ class Comparison:
         classes: Those of them with test boxes.
         macro_change: Mean change of AP50 over `classes`; None without any.
         macro_lower_bound: One-sided 95 % lower bound of it; None without any.
-        candidate_f1: Micro F1 at the candidate's stored thresholds, over the known classes.
+        candidate_f1: Micro F1 at the candidate's stored thresholds, over the known classes; those left out that have no
+            test box and that the candidate does not know, such as deprecated ones.
         champion_f1: The same for the champion.
         samples: Bootstrap samples drawn.
     """
@@ -99,32 +100,56 @@ def compare(
         SnapshotError: Predictions of photos that are not in the test set.
     """
     test = truth.filter(pl.col("split") == "test")
-    ours = match_predictions(test, candidate, known_classes, links)
-    theirs = match_predictions(test, champion, known_classes, links)
+    return compare_matches(
+        match_predictions(test, candidate, known_classes, links),
+        match_predictions(test, champion, known_classes, links),
+        candidate_thresholds=candidate_thresholds,
+        champion_thresholds=champion_thresholds,
+        rules=rules,
+        seed=seed,
+    )
+
+
+def compare_matches(
+    ours: Matches,
+    theirs: Matches,
+    *,
+    candidate_thresholds: Mapping[int, float],
+    champion_thresholds: Mapping[int, float],
+    rules: PromotionRules,
+    seed: int = 0,
+) -> Comparison:
+    """As `compare`, of matches of the champion's classes on one snapshot."""
+    known_classes = list(theirs.classes)
     judged = [class_id for class_id in known_classes if ours.classes[class_id].labels.any()]
     enclosure = enclosure_numbers(ours)
     changes = _bootstrap_changes(ours, theirs, judged, enclosure, rules.bootstrap_samples, seed)
-    counts = enclosures_by_class(truth)
     classes = tuple(
         ClassComparison(
             class_id=class_id,
             candidate_ap50=_ap50(ours.classes[class_id]),
             champion_ap50=_ap50(theirs.classes[class_id]),
             loss_probability=_loss_probability(changes[:, column], rules.tolerance),
-            enclosures=counts[class_id],
+            enclosures=int(np.unique(enclosure[ours.classes[class_id].labels > 0]).size),
         )
         for column, class_id in enumerate(judged)
     )
+    # A class that nobody labels any more, and that the candidate need not know, says nothing for or against either.
+    counted = [class_id for class_id in known_classes if class_id in judged or class_id in candidate_thresholds]
     thresholds = dict.fromkeys(known_classes, 1.0) | dict(candidate_thresholds)
     return Comparison(
         known_classes=tuple(known_classes),
         classes=classes,
         macro_change=float(np.mean([c.change for c in classes])) if classes else None,
         macro_lower_bound=_macro_lower_bound(changes) if classes else None,
-        candidate_f1=counts_at(ours, thresholds).f1 or 0.0,
-        champion_f1=counts_at(theirs, champion_thresholds).f1 or 0.0,
+        candidate_f1=counts_at(_of_classes(ours, counted), thresholds).f1 or 0.0,
+        champion_f1=counts_at(_of_classes(theirs, counted), champion_thresholds).f1 or 0.0,
         samples=rules.bootstrap_samples,
     )
+
+
+def _of_classes(matches: Matches, class_ids: Sequence[int]) -> Matches:
+    return replace(matches, classes={class_id: matches.classes[class_id] for class_id in class_ids})
 
 
 def enclosures_by_class(truth: pl.DataFrame) -> dict[int, int]:

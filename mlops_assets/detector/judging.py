@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from mlops_assets.class_keys import class_key
 from mlops_assets.detector import files
 from mlops_assets.detector.candidate import Download, ModelVersion
 from mlops_assets.detector.champion import parse_class_map
@@ -15,11 +16,16 @@ from mlops_assets.detector.evaluation import choose_thresholds, score
 from mlops_assets.detector.matching import Matches, match_predictions
 from mlops_assets.detector.merged_classes import resolve_classes, resolve_thresholds
 from mlops_assets.detector.parity import ParityResult
-from mlops_assets.detector.promotion import Decision, decide
+from mlops_assets.detector.promotion import Decision, decide, unusable
 from mlops_assets.detector.snapshot import MEASURED_SPLITS
 from mlops_assets.detector.snapshot_predictions import SnapshotPredictions
+from mlops_assets.detector.soundness import faults
 from mlops_assets.labels.class_links import NO_LINKS, ClassLinks
 from mlops_assets.use_case import PromotionRules
+
+
+class NotMeasuredError(ValueError):
+    """There are no figures to decide on; the message names the version and what to do."""
 
 
 @dataclass(frozen=True)
@@ -118,10 +124,11 @@ def decide_on(
     evaluation: pl.DataFrame,
     predictions: pl.DataFrame,
     dataset: pl.DataFrame,
-    manifest: Path,
+    download: Download,
+    threads: int,
     rules: PromotionRules,
 ) -> Decision:
-    """Apply the promotion rules to what was measured.
+    """Apply the promotion rules to what was measured; a candidate that cannot be used at all is refused for that.
 
     Args:
         candidate: With its tags of `Candidate` and `Judged.tags`.
@@ -129,10 +136,20 @@ def decide_on(
         evaluation: DETECTOR_EVALUATION of both.
         predictions: SPLIT_PREDICTIONS of both.
         dataset: TRAINING_DATASET, which holds the test snapshot.
-        manifest: JSON of the dataset that the candidate was trained on.
+        download: Brings the candidate's files.
+        threads: Of the network, when its export is tried.
         rules: Of the use case.
+
+    Raises:
+        NotMeasuredError: One of the two was not measured on just this test set.
     """
-    matched, total = json.loads(candidate.tags["parity"])
+    broken = faults(candidate, download, threads=threads)
+    if broken:
+        return unusable(broken)
+    for version in (candidate, champion) if champion else (candidate,):
+        _must_be_measured(version.version, evaluation, predictions, dataset)
+    manifest = download(candidate.version, files.MANIFEST)
+    matched, total = json.loads(candidate.tags.get("parity", "[0, 0]"))
     return decide(
         evaluation.filter(pl.col("model_version") == candidate.version),
         _comparison(candidate, champion, predictions, dataset, rules, links_of(manifest)) if champion else None,
@@ -140,8 +157,27 @@ def decide_on(
         _leakage(manifest, dataset),
         rules,
         test_enclosures=enclosures_by_class(dataset),
-        names=(class_map_of(champion) if champion else {}) | class_map_of(candidate),
+        names=_names(candidate, champion, links_of(manifest)),
     )
+
+
+def _names(candidate: ModelVersion, champion: ModelVersion | None, links: ClassLinks) -> dict[int, str]:
+    """Display names; the key of a class that the champion's merged ones count for and neither side names."""
+    of_champion = class_map_of(champion) if champion else {}
+    keys = {class_id: class_key(class_id) for class_id in resolve_classes(of_champion, links)}
+    return keys | of_champion | class_map_of(candidate)
+
+
+def _must_be_measured(version: str, evaluation: pl.DataFrame, predictions: pl.DataFrame, dataset: pl.DataFrame) -> None:
+    """Both sides look at one snapshot: photos that one was not shown would count as if it had found nothing there."""
+    of_version, on_test = pl.col("model_version") == version, pl.col("split") == "test"
+    looked_at = set(predictions.filter(of_version & on_test)["photo_id"])
+    wanted = set(dataset.filter(on_test)["photo_id"])
+    if looked_at != wanted or evaluation.filter(of_version & on_test).is_empty():
+        raise NotMeasuredError(
+            f"Version {version} was not measured on this test set: it was shown {len(looked_at & wanted)} of its "
+            f"{len(wanted)} photos and {len(looked_at - wanted)} others. Materialise detector_evaluation, then decide"
+        )
 
 
 def _comparison(

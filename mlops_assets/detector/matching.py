@@ -194,17 +194,19 @@ def average_precision(
     Returns:
         (samples,), NaN where a sample has no label.
     """
-    if hit.size == 0:
+    hits = np.flatnonzero(hit)
+    if hits.size == 0:
         return np.where(labels > 0, 0.0, np.nan)
-    found = np.cumsum(weights * hit, axis=1)
-    seen = np.cumsum(weights, axis=1)
+    # Between two hits precision only falls and recall stands still: no recall point looks there.
+    found = np.cumsum(weights[:, hits], axis=1)
+    after_the_last = np.concatenate([[0], hits[:-1] + 1])
+    seen = np.cumsum(np.add.reduceat(weights[:, : hits[-1] + 1], after_the_last, axis=1), axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         precision = np.where(seen > 0, found / seen, 0.0)
         recall = found / labels[:, None]
     envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    padded = np.hstack([envelope, np.zeros((len(envelope), 1))])
-    points = np.stack([np.searchsorted(row, RECALL_POINTS, side="left") for row in recall])
-    result: npt.NDArray[np.float64] = np.take_along_axis(padded, points, axis=1).mean(axis=1)
+    points_gained = np.diff(np.searchsorted(RECALL_POINTS, recall, side="right"), axis=1, prepend=0)
+    result: npt.NDArray[np.float64] = (points_gained * envelope).sum(axis=1) / len(RECALL_POINTS)
     return np.where(labels > 0, result, np.nan)
 
 

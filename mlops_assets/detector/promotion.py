@@ -3,7 +3,7 @@
 Pure: every figure comes in, nothing is read or measured here.
 """
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import polars as pl
@@ -13,6 +13,9 @@ from mlops_assets.detector.parity import MIN_SHARE, ParityResult
 from mlops_assets.use_case import PromotionRules
 
 _SIGNIFICANCE = 0.05
+
+_ROUNDING = 1e-9
+"""A limit that is met exactly is met, whatever binary fractions make of 0.90 - 0.85."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +80,19 @@ def decide(
         _no_leakage(leakage),
         _micro_f1(comparison, rules),
         *_provisional_classes(provisional, rules, names),
-        *_not_judgeable(measured, test_enclosures, rules, names),
+        *_not_judgeable(sorted(known & test_enclosures.keys() | measured.keys()), test_enclosures, rules, names),
     ]
     return Decision(
         promoted=all(finding.passed is not False for finding in findings),
         reasons=[finding.sentence() for finding in findings],
         provisional=provisional,
     )
+
+
+def unusable(faults: Sequence[str]) -> Decision:
+    """Refuse a candidate that could not serve: of such a one nothing can be measured."""
+    reasons = [_Finding("files", False, fault).sentence() for fault in faults]
+    return Decision(promoted=False, reasons=reasons, provisional=[])
 
 
 def _against_champion(
@@ -102,7 +111,7 @@ def _macro(comparison: Comparison, rules: PromotionRules) -> _Finding:
         return _Finding("a", False, "no class that the champion knows has a test box; label photos of test enclosures")
     return _Finding(
         "a",
-        comparison.macro_lower_bound > -rules.tolerance,
+        comparison.macro_lower_bound > -rules.tolerance + _ROUNDING,
         f"macro AP50 over {len(comparison.classes)} classes that the champion knows changes by "
         f"{comparison.macro_change:+.3f}, with 95 % confidence by {comparison.macro_lower_bound:+.3f} or better "
         f"(must be above {-rules.tolerance:+.3f})",
@@ -114,7 +123,7 @@ def _significant_losses(comparison: Comparison, rules: PromotionRules, names: Ma
     if not judged:
         return _Finding("b", True, f"no known class has {rules.min_test_enclosures} or more test enclosures")
     limit = 1 - _SIGNIFICANCE / len(judged)
-    lost = [c for c in judged if c.loss_probability >= limit]
+    lost = [c for c in judged if c.loss_probability >= limit - _ROUNDING]
     worst = max(judged, key=lambda c: c.loss_probability)
     words = "; ".join(_loss_in_words(c, rules, names) for c in lost or [worst])
     return _Finding("b", not lost, f"{words} (must be below {limit:.3f} for each of {len(judged)} judgeable classes)")
@@ -129,7 +138,7 @@ def _loss_in_words(item: ClassComparison, rules: PromotionRules, names: Mapping[
 def _large_falls(comparison: Comparison, rules: PromotionRules, names: Mapping[int, str]) -> _Finding:
     if not comparison.classes:
         return _Finding("c", True, "no known class has a test box")
-    fallen = [c for c in comparison.classes if -c.change > rules.max_class_fall]
+    fallen = [c for c in comparison.classes if -c.change > rules.max_class_fall + _ROUNDING]
     worst = min(comparison.classes, key=lambda c: c.change)
     words = "; ".join(
         f"AP50 of {names[c.class_id]} goes from {c.champion_ap50:.3f} to {c.candidate_ap50:.3f}"
@@ -142,7 +151,7 @@ def _large_falls(comparison: Comparison, rules: PromotionRules, names: Mapping[i
 def _new_classes(measured: Mapping[int, float], rules: PromotionRules, names: Mapping[int, str]) -> _Finding:
     if not measured:
         return _Finding("d", None, "no new class with test boxes")
-    passed = all(ap50 >= rules.floor_ap50 for ap50 in measured.values())
+    passed = all(ap50 >= rules.floor_ap50 - _ROUNDING for ap50 in measured.values())
     words = ", ".join(f"{names[class_id]} {ap50:.3f}" for class_id, ap50 in measured.items())
     return _Finding("d", passed, f"AP50 of new classes: {words} (floor {rules.floor_ap50:.2f})")
 
@@ -167,7 +176,7 @@ def _micro_f1(comparison: Comparison | None, rules: PromotionRules) -> _Finding:
     fall = comparison.champion_f1 - comparison.candidate_f1
     return _Finding(
         "g",
-        fall <= rules.tolerance,
+        fall <= rules.tolerance + _ROUNDING,
         f"micro F1 at stored thresholds goes from {comparison.champion_f1:.3f} to {comparison.candidate_f1:.3f} "
         f"(may fall by {rules.tolerance:.2f} at most)",
     )
@@ -183,9 +192,9 @@ def _provisional_classes(provisional: list[int], rules: PromotionRules, names: M
 
 
 def _not_judgeable(
-    measured: Mapping[int, float], enclosures: Mapping[int, int], rules: PromotionRules, names: Mapping[int, str]
+    shown: Sequence[int], enclosures: Mapping[int, int], rules: PromotionRules, names: Mapping[int, str]
 ) -> Iterator[_Finding]:
-    few = {c: enclosures.get(c, 0) for c in measured if enclosures.get(c, 0) < rules.min_test_enclosures}
+    few = {c: enclosures.get(c, 0) for c in shown if enclosures.get(c, 0) < rules.min_test_enclosures}
     if few:
         listed = ", ".join(f"{names[c]} ({count})" for c, count in few.items())
         yield _Finding("", None, f"Not judgeable, fewer than {rules.min_test_enclosures} test enclosures: {listed}")

@@ -47,13 +47,40 @@ CHAMPION_DETECTOR = pl.Schema(
         "decided_at": pl.Datetime("us", "UTC"),
         "class_boxes": pl.String(),
         "run_id": pl.String(),
+        "kind": pl.String(),
+        "decided_by": pl.String(),
+        "why": pl.String(),
     }
 )
 """One row a decision, append only; the champion's columns say what serves after it (null: nothing yet).
 
-class_boxes is the candidate's, as in DETECTOR_WEIGHTS, and run_id Dagster's run that decided.
+class_boxes is the candidate's, as in DETECTOR_WEIGHTS, and run_id Dagster's run that decided. kind is one of those in
+`decisions.py` (null: a row of before, judged by the rules); decided_by and why are what a person said, null elsewhere.
+test_snapshot is null where nothing was measured (a rollback, an alias moved outside Dagster).
 champion_class_map and champion_thresholds are JSON by class_id; champion_export and champion_references are the SHA-256
 of the ONNX file and of what known equipment looks like to it (null: a version of before there were any).
+"""
+
+CHAMPION_HISTORY = pl.Schema(
+    {
+        "version": pl.String(),
+        "served_from": pl.Datetime("us", "UTC"),
+        "served_until": pl.Datetime("us", "UTC"),
+        "because": pl.String(),
+        "ended_because": pl.String(),
+        "forced": pl.Boolean(),
+        "decided_by": pl.String(),
+        "run_id": pl.String(),
+        "dataset_fingerprint": pl.String(),
+        "test_map50": pl.Float64(),
+        "test_map50_95": pl.Float64(),
+        "test_precision": pl.Float64(),
+        "test_recall": pl.Float64(),
+    }
+)
+"""One row a time of serving, the latest first; served_until null: it serves. forced: not by the rules alone.
+
+The figures are those of its own test snapshot, when it was a candidate; two versions' are not to be compared.
 """
 
 DETECTOR_INTERVALS = pl.Schema(

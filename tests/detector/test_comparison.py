@@ -124,6 +124,40 @@ def test_the_bound_is_that_of_repeating_the_photos_of_the_drawn_enclosures() -> 
     assert ours.macro_lower_bound == pytest.approx(np.quantile(changes, 0.05))
 
 
+@pytest.mark.parametrize("known_to_candidate", [True, False])
+def test_a_class_that_nobody_labels_any_more_counts_in_f1_only_while_the_candidate_knows_it(
+    known_to_candidate: bool,
+) -> None:
+    found = perfect(snapshot())
+    ghosts = predicted([(f"E{i}-0", 2, 0.9, TOP) for i in range(ENCLOSURES)])
+    thresholds = {0: 0.5, 1: 0.5} | ({2: 0.5} if known_to_candidate else {})
+    both = compare(
+        snapshot(),
+        found,
+        pl.concat([found, ghosts]),
+        known_classes=[0, 1, 2],
+        candidate_thresholds=thresholds,
+        champion_thresholds={0: 0.5, 1: 0.5, 2: 0.5},
+        rules=RULES,
+    )
+    assert both.candidate_f1 == 1.0
+    assert (both.champion_f1 < 1.0) == known_to_candidate
+
+
+def test_a_class_that_the_candidate_dropped_counts_as_never_found() -> None:
+    pair = compare(
+        snapshot(),
+        perfect(snapshot(), without=(1,)),
+        perfect(snapshot()),
+        known_classes=[0, 1],
+        candidate_thresholds={0: 0.5},
+        champion_thresholds={0: 0.5, 1: 0.5},
+        rules=RULES,
+    )
+    assert pair.classes[1].candidate_ap50 == 0.0
+    assert pair.candidate_f1 < pair.champion_f1 == 1.0
+
+
 def test_a_thousand_samples_take_seconds() -> None:
     labels = truth([(f"E{i}-0", class_id, LEFT) for i in range(100) for class_id in range(8)])
     found = perfect(labels)

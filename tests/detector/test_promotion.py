@@ -5,7 +5,7 @@ import pytest
 
 from mlops_assets.detector.comparison import ClassComparison, Comparison
 from mlops_assets.detector.parity import ParityResult
-from mlops_assets.detector.promotion import Decision, decide
+from mlops_assets.detector.promotion import Decision, decide, unusable
 from mlops_assets.detector.schema import DETECTOR_EVALUATION
 from mlops_assets.use_case import PromotionRules
 
@@ -60,7 +60,7 @@ def test_a_candidate_that_meets_every_criterion_is_promoted_and_each_is_named_wi
     assert all(any(sign.isdigit() for sign in reason) for reason in decided.reasons if "enclosure" not in reason)
 
 
-@pytest.mark.parametrize("lower_bound", [-0.05, -0.2])
+@pytest.mark.parametrize("lower_bound", [-0.05, 0.90 - 0.95, -0.2])
 def test_a_alone_fails_on_the_macro_bound(lower_bound: float) -> None:
     decided = decision(comparison=replace(GOOD, macro_lower_bound=lower_bound))
     assert not decided.promoted
@@ -96,6 +96,47 @@ def test_b_leaves_out_classes_under_five_test_enclosures_and_shows_them() -> Non
     )
     assert decided.promoted
     assert decided.reasons[-1] == "Not judgeable, fewer than 5 test enclosures: router (4)"
+
+
+def test_a_passes_just_above_the_tolerance() -> None:
+    assert decision(comparison=replace(GOOD, macro_lower_bound=-0.0499)).promoted
+
+
+def test_b_counts_only_judgeable_classes_for_its_limit() -> None:
+    # One judgeable class: the limit is 0.95, which two would make 0.975.
+    few = (replace(GOOD.classes[0], loss_probability=0.95), replace(GOOD.classes[1], enclosures=4))
+    assert failed(decision(comparison=replace(GOOD, classes=few))) == ["b"]
+    assert decision(comparison=replace(GOOD, classes=(replace(few[0], loss_probability=0.949), few[1]))).promoted
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.90, 0.65), (0.80, 0.55), (0.60, 0.35), (0.95, 0.70)])
+def test_c_passes_a_fall_of_just_the_limit(before: float, after: float) -> None:
+    fallen = (GOOD.classes[0], ClassComparison(1, after, before, 0.5, 4))
+    assert decision(comparison=replace(GOOD, classes=fallen)).promoted
+    further = (GOOD.classes[0], ClassComparison(1, after - 0.001, before, 0.5, 4))
+    assert failed(decision(comparison=replace(GOOD, classes=further))) == ["c"]
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.90, 0.85), (0.86, 0.81), (1.0, 0.95), (0.30, 0.25)])
+def test_g_passes_a_fall_of_just_the_tolerance(before: float, after: float) -> None:
+    assert decision(comparison=replace(GOOD, candidate_f1=after, champion_f1=before)).promoted
+    assert failed(decision(comparison=replace(GOOD, candidate_f1=after - 0.001, champion_f1=before))) == ["g"]
+
+
+def test_a_class_that_the_candidate_dropped_is_shown_as_not_judgeable_too() -> None:
+    decided = decide(
+        evaluation({0: 0.8}), GOOD, GOOD_PARITY, frozenset(), RULES, test_enclosures={0: 12, 1: 3}, names=NAMES
+    )
+    assert decided.reasons[-1] == "Not judgeable, fewer than 5 test enclosures: router (3)"
+
+
+def test_what_cannot_be_used_is_refused_for_each_fault() -> None:
+    decided = unusable(["its export cannot be opened", "its class map is not that of its export"])
+    assert (decided.promoted, decided.provisional) == (False, [])
+    assert decided.reasons == [
+        "(files) failed: its export cannot be opened",
+        "(files) failed: its class map is not that of its export",
+    ]
 
 
 def test_c_alone_fails_on_a_large_fall_of_any_class() -> None:

@@ -21,6 +21,7 @@ from dagster._core.storage.dagster_run import DagsterRun
 from dagster._core.storage.tags import RUN_KEY_TAG, SENSOR_NAME_TAG
 from dagster._daemon.sensor import fetch_existing_runs
 
+from mlops_assets.detector.decisions import JUDGED, ROLLED_BACK
 from mlops_assets.detector.schema import CHAMPION_DETECTOR
 from mlops_assets.jobs import IMPORT_LABELS, RETRAIN_DETECTOR, STEPS, USE_CASE_TAG
 from mlops_assets.labels.class_decisions import labels_digest
@@ -103,8 +104,10 @@ class World:
 
     def roll_back(self) -> None:
         """The version before serves again; no candidate is decided on."""
-        if len(self.decisions()) and self.trained:
-            self._decide(self.trained[-1].version, promoted=False, serving=self._champion_before(), boxes=None, run="")
+        before = self._champion_before()
+        if before is not None:
+            boxes = next((t.boxes for t in self.trained if t.version == before), None)
+            self._decide(before, promoted=True, serving=before, boxes=boxes, run="by hand", kind=ROLLED_BACK)
 
     def by_hand(self, job: str, *, assets: bool) -> None:
         step = STEPS[job][-1]
@@ -248,7 +251,13 @@ class World:
         )
 
     def _decide(
-        self, version: str, promoted: bool, serving: str | None, boxes: dict[int, int] | None, run: str
+        self,
+        version: str,
+        promoted: bool,
+        serving: str | None,
+        boxes: dict[int, int] | None,
+        run: str,
+        kind: str = JUDGED,
     ) -> None:
         known = next((t.boxes for t in self.trained if t.version == serving), None)
         row = {
@@ -262,6 +271,7 @@ class World:
             "decided_at": self.now,
             "class_boxes": json.dumps(boxes) if boxes is not None else None,
             "run_id": run,
+            "kind": kind,
         }
         table = pl.concat([self.decisions(), pl.DataFrame([row], schema=CHAMPION_DETECTOR)])
         self.tables.write("champion_detector", table, CHAMPION_DETECTOR)

@@ -181,7 +181,7 @@ def test_a_champion_that_was_set_back_is_not_trained_over_and_the_tick_says_so()
     second = training("2", {0: 30, 1: 12}, promoted=True)
     decision = ask(classes({0: 30, 1: 12}, {0}, "1", FIRST, second))
     assert decision.attempt is None
-    assert "was promoted, but version 1 serves now: set the champion to it" in decision.reason
+    assert "was promoted, but version 1 serves now: promote it by hand" in decision.reason
 
 
 def test_a_busy_day_gives_one_retraining() -> None:

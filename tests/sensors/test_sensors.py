@@ -1,6 +1,8 @@
 """The sensors against a real instance: repeated ticks, a restart with the same cursor, a failed run asked for again."""
 
+import datetime as dt
 import itertools
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -223,6 +225,37 @@ def test_a_failed_retraining_is_asked_for_under_the_next_attempt(
     (second,) = ticks.tick()
     assert (first.tags["mlops/attempt"], second.tags["mlops/attempt"]) == ("1", "2")
     assert first.tags["mlops/request_key"] == second.tags["mlops/request_key"]
+
+
+def test_after_a_rollback_to_a_champion_without_a_class_nothing_is_trained_until_enough_is_labelled(
+    instance: dg.DagsterInstance, settings: Settings
+) -> None:
+    now = dt.datetime.now(dt.UTC)
+    judged = {"promoted": True, "reasons": ["(a) passed"], "kind": "judged", "champion_thresholds": "{}"}
+    back = "rolled back from version 2 to 1 by Ada because it found ghosts"
+    rows = [
+        judged | {"model_version": "1", "champion_version": "1", "class_boxes": '{"0": 30}', "run_id": "a" * 8},
+        judged
+        | {"model_version": "2", "champion_version": "2", "class_boxes": '{"0": 30, "1": 12}', "run_id": "b" * 8},
+        judged | {"model_version": "1", "champion_version": "1", "reasons": [back], "kind": "rolled_back"},
+        judged | {"model_version": "9", "champion_version": "9", "reasons": ["set in MLflow"], "kind": "moved_outside"},
+    ]
+    for days, row in enumerate(rows):
+        known = {"0": "battery", "1": "router"} if row["champion_version"] == "2" else {"0": "battery"}
+        row |= {"champion_class_map": json.dumps(known), "decided_at": now - dt.timedelta(days=9 - days)}
+        row |= {"champion_export": "", "run_id": row.get("run_id", "c" * 8)}
+    table = pl.DataFrame(rows, schema=CHAMPION_DETECTOR)
+    tables = Tables(root=settings.places("case").store)
+    for decisions in (table.head(3), table):
+        tables.write("champion_detector", decisions, CHAMPION_DETECTOR)
+        ticks = Ticks(instance, settings, "new_equipment_classes")
+        write_classes(settings, battery=40, router=21)
+        for _ in range(3):
+            assert ticks.tick() == []
+        assert f"({back}" in ticks.said
+        assert "promote it by hand, or label more (router has 21 of 22 boxes)" in ticks.said
+    write_classes(settings, battery=40, router=22)
+    assert len(ticks.tick()) == 1
 
 
 @pytest.mark.parametrize("case", ["case", "other"])
