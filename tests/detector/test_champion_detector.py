@@ -90,6 +90,7 @@ class House:
     def measure(self, version: str) -> None:
         champion = self.registry.champion()
         versions = [self.registry.version(version), *([champion] if champion else [])]
+        predictions = SnapshotPredictions(self.dataset, self.photos.__getitem__, threads=1)
         judged = [
             judge(
                 info,

@@ -110,9 +110,8 @@ def test_what_is_no_answer_of_mlflow_is_no_missing_alias(status: int, body: byte
 def test_user_and_password_of_the_address_are_sent() -> None:
     body = b'{"registered_model": {"aliases": [{"alias": "champion", "version": "7"}]}}'
     with answering(200, body) as (address, seen):
-        assert (
-            alias_version(f"http://user:pass%40word@{address}/", "racks-detector", "champion") == "7"
-        )  # pragma: allowlist secret
+        with_password = f"http://user:pass%40word@{address}/"  # pragma: allowlist secret
+        assert alias_version(with_password, "racks-detector", "champion") == "7"
     assert seen[0]["Authorization"] == "Basic dXNlcjpwYXNzQHdvcmQ="
 
 
