@@ -37,6 +37,7 @@ from mlops_assets.tables import SCHEMAS
 from mlops_assets.use_case import UseCase, load_use_case, registered_model
 from resources.alerts import Alerts
 from resources.catalog_database import CatalogDatabase
+from resources.checkpoints import Checkpoints
 from resources.class_decisions import ClassDecisionRecords
 from resources.dataset_versions import DatasetVersions
 from resources.label_drop import LabelDrop
@@ -130,6 +131,7 @@ def build_resources(settings: Settings, use_case: UseCase) -> dict[str, object]:
         "tables": Tables(root=places.store),
         "photo_store": PhotoStore(landing=places.landing, root=places.store),
         "dataset_versions": DatasetVersions(root=places.store),
+        "checkpoints": Checkpoints(root=places.store),
         "class_decisions": ClassDecisionRecords(root=places.store),
         "label_drop": LabelDrop(address=places.labels),
         "label_studio": LabelStudio(

@@ -19,16 +19,20 @@ from benchmarks import (
     photos,
     quality,
     racks,
+    resuming,
     sensors,
     serving,
     start,
     training,
+    training_step,
     unknown_equipment,
 )
 
 SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "start": start.run,
     "training": training.run,
+    "training_step": training_step.run,
+    "resuming": resuming.run,
     "base_weights": base_weights.run,
     "base_weights_10_minutes": base_weights.run_long,
     "demo": demo.run,

@@ -18,8 +18,7 @@ from mlops_assets.dataset.versions import manifest
 from mlops_assets.detector import files
 from mlops_assets.detector.candidate import train_candidate, with_overrides
 from mlops_assets.detector.evaluation import evaluate
-from mlops_assets.detector.predictor import OnnxPredictor
-from mlops_assets.detector.snapshot import predict_split
+from mlops_assets.detector.snapshot import predict_photos
 from resources.machine import Machine
 
 SEEDS = (0, 1, 2)
@@ -92,8 +91,14 @@ def _train(labelled: Labelled, overrides: Mapping[str, Any]) -> _Outcome:
             on_epoch=lambda epoch: print(f"  {epoch.sentence()}", flush=True) if sys.stdout.isatty() else None,
         )
         class_ids = sorted(labelled.class_map)
-        predictor = OnnxPredictor(candidate.files[files.ONNX], class_ids, threads=THREADS)
-        found = predict_split(predictor, labelled.dataset, "test", labelled.read_photo, "benchmark")
+        found = predict_photos(
+            candidate.files[files.ONNX],
+            class_ids,
+            labelled.dataset.filter(pl.col("split") == "test")["photo_id"].unique().to_list(),
+            labelled.read_photo,
+            model_version="benchmark",
+            threads=THREADS,
+        )
     figures = evaluate(
         labelled.dataset,
         found,

@@ -21,11 +21,11 @@ from mlops_assets.class_keys import class_key
 from mlops_assets.dataset.export import Photos, export_yolo
 from mlops_assets.dataset.versions import manifest
 from mlops_assets.detector.bundled import bundled_weights
+from mlops_assets.detector.epochs import EpochProgress
 from mlops_assets.detector.evaluation import evaluate
 from mlops_assets.detector.export import export_onnx
-from mlops_assets.detector.predictor import OnnxPredictor
-from mlops_assets.detector.snapshot import predict_split
-from mlops_assets.detector.training import EpochProgress, train
+from mlops_assets.detector.snapshot import predict_photos
+from mlops_assets.detector.training import train
 from mlops_assets.detector.ultralytics_setup import prepare_ultralytics
 from mlops_assets.detector.weights import StartingPoint, starting_point
 from mlops_assets.detector.widening import arranged
@@ -141,7 +141,7 @@ def _arm(
     recipe = {
         "dataset": manifest(data, {**one.old, **one.new}, "benchmark")["fingerprint"],
         "start": start.kind,
-        "rules": rules.model_dump(),
+        "rules": rules.model_dump(mode="json"),
         "level": level,
     }
     if record.is_file():
@@ -218,8 +218,8 @@ def _train(
 def _ap50(one: Story, class_ids: list[int], weights: Path, place: Path) -> dict[int, float]:
     """By class that the test photos show."""
     export = export_onnx(weights, place / "model.onnx", IMAGE_SIZE, threads=THREADS)
-    predictor = OnnxPredictor(export, class_ids, threads=THREADS)
-    found = predict_split(predictor, one.after, "test", one.read_photo, "benchmark")
+    photos = one.after.filter(pl.col("split") == "test")["photo_id"].unique().sort().to_list()
+    found = predict_photos(export, class_ids, photos, one.read_photo, model_version="benchmark", threads=THREADS)
     thresholds = dict.fromkeys(class_ids, 0.25)
     table = evaluate(
         one.after, found, model_version="benchmark", split="test", class_ids=class_ids, thresholds=thresholds

@@ -21,6 +21,7 @@ from mlops_assets.detector.decisions import failed_criteria
 from mlops_assets.detector.judging import Judged, decide_on, judge
 from mlops_assets.detector.schema import CHAMPION_DETECTOR, DETECTOR_EVALUATION
 from mlops_assets.detector.snapshot import SPLIT_PREDICTIONS
+from mlops_assets.detector.snapshot_predictions import SnapshotPredictions
 from mlops_assets.detector.soundness import faults
 from mlops_assets.use_case import InventoryRules, PromotionRules
 from resources.mlflow_client import ensure_experiment, open_client
@@ -144,8 +145,7 @@ class _Gate:
             self.registry.version(version),
             self.labelled.dataset,
             download=self._download,
-            read_photo=self.labelled.read_photo,
-            threads=THREADS,
+            predictions=SnapshotPredictions(self.labelled.dataset, self.labelled.read_photo, threads=THREADS),
             default_threshold=InventoryRules().default_threshold,
             is_candidate=is_candidate,
         )

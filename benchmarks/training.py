@@ -22,7 +22,7 @@ def run() -> dict[str, float]:
     ways = {"plain": None, "channels_last": False} | ({"bfloat16": True} if native_bfloat16() else {})
     ratios = {}
     for size, batch in SIZES:
-        steps = {name: _step(size, batch, bfloat16) for name, bfloat16 in ways.items()}
+        steps = {name: step_of(size, batch, bfloat16) for name, bfloat16 in ways.items()}
         seconds: dict[str, list[float]] = {name: [] for name in steps}
         for round_ in range(ROUNDS + 1):
             for name, step in steps.items():
@@ -38,7 +38,8 @@ def run() -> dict[str, float]:
     return ratios
 
 
-def _step(size: int, batch: int, bfloat16: bool | None) -> Any:
+def step_of(size: int, batch: int, bfloat16: bool | None) -> Any:
+    """A training step of yolo11n on random photos; bfloat16 None: without channels last too."""
     import torch
     from ultralytics.cfg import get_cfg
     from ultralytics.nn.tasks import DetectionModel

@@ -17,7 +17,12 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
 PACKAGE = "mlops_assets"
-PRESENTATION = frozenset({"mlops_assets.metadata", "mlops_assets.progress", "mlops_assets.catalog.samples"})
+PRESENTATION = frozenset(
+    {
+        *("mlops_assets.metadata", "mlops_assets.progress", "mlops_assets.catalog.samples"),
+        *("mlops_assets.detector.evaluation_charts", "mlops_assets.detector.evaluation_pictures"),
+    }
+)
 ORCHESTRATION = frozenset(
     {"dagster", "resources", "sensors", "mlops_assets.code_versions", "mlops_assets.compute", "mlops_assets.lineage"}
 )

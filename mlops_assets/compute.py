@@ -65,6 +65,9 @@ they have no room. Shared memory is for torch, whose worker processes hand batch
 RETRY = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 """Of every step: its pod may be evicted or preempted, a store or server be away for a moment."""
 
+RETRY_TRAINING = dg.RetryPolicy(max_retries=8, delay=10, backoff=dg.Backoff.LINEAR, jitter=dg.Jitter.PLUS_MINUS)
+"""Of a training, which goes on where it was: on spot nodes it may be preempted several times. Waits 6 min in all."""
+
 
 def with_secret(profile: Tags, secret: str) -> Tags:
     """A profile whose pods, and no others, are given a Kubernetes Secret as environment, where there is one."""

@@ -203,14 +203,21 @@ class TrainingRules(_Section):
         None, description="without a champion, start from that of this other use case in the same registry"
     )
     patience: int = Field(30, ge=1, description="epochs without progress before training stops")
-    batch: int = Field(8, ge=1)
+    batch: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        8, description="photos a batch; auto: what fits in the memory of the one GPU, on a CPU 8"
+    )
     optimizer: Literal["AdamW", "SGD"] = "AdamW"
     learning_rate: float = Field(0.002, gt=0)
-    retrain_learning_rate: float = Field(0.001, gt=0)
-    horizontal_flip: Fraction = 0.0
-    mosaic: Fraction = 1.0
-    close_mosaic: int = Field(5, ge=0)
-    seed: int = 0
+    retrain_learning_rate: float = Field(0.001, gt=0, description="when training starts from the champion")
+    mixed_precision: bool = Field(True, description="bfloat16 where the processor computes it in hardware")
+    workers: int | None = Field(
+        None, ge=0, description="processes that load photos for a GPU; empty: as many as threads, at most 8"
+    )
+    checkpoint_epochs: int = Field(1, ge=1, description="epochs from one checkpoint in the store to the next")
+    horizontal_flip: Fraction = Field(0.0, description="share of photos that are mirrored; devices have a handed face")
+    mosaic: Fraction = Field(1.0, description="share of training pictures that are put together of four")
+    close_mosaic: int = Field(5, ge=0, description="last epochs, which see whole photos only")
+    seed: int = Field(0, ge=0, description="of the weights, the order of photos and their variation")
 
 
 class PromotionRules(_Section):

@@ -7,7 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mlops_assets.detector.training import EpochProgress, EpochWatch, build_trainer
+from mlops_assets.detector.epoch_watch import EpochWatch
+from mlops_assets.detector.epochs import EpochProgress
+from mlops_assets.detector.training import build_trainer
 from mlops_assets.detector.weights import StartingPoint
 from mlops_assets.use_case import TrainingRules
 

@@ -16,7 +16,7 @@ import dagster as dg
 from pydantic import PrivateAttr
 
 from resources.mlflow_address import MlflowUnavailableError, is_server, shown
-from resources.mlflow_client import ensure_experiment, open_client, patiently
+from resources.mlflow_client import ensure_experiment, in_a_hurry, open_client, patiently
 from resources.mlflow_metrics import EpochMetrics
 from resources.mlflow_run import join_run
 from resources.mlflow_status import MLFLOW_RUN_TAG, reconcile_statuses
@@ -75,13 +75,21 @@ class MlflowTracking(dg.ConfigurableResource):  # type: ignore[type-arg]
         if self._started is None:
             return
         started, self._started = self._started, None
+        log, status = dg.get_dagster_logger("mlflow"), "RUNNING"
         try:
-            started.epochs.flush()
-            # Not RUNNING outright: the run may have been settled while a forgotten step still worked.
-            status = started.client.get_run(started.run_id).info.status
-            patiently(self.tracking_uri, lambda: started.tracking.end_run(status))
+            if not started.epochs.given_up:
+                started.epochs.flush()
+            with in_a_hurry():
+                # Not RUNNING outright: the run may have been settled while a forgotten step still worked.
+                status = started.client.get_run(started.run_id).info.status
         except MlflowUnavailableError as error:
-            dg.get_dagster_logger("mlflow").error("%s; %d metrics are lost", error, started.epochs.waiting)
+            log.error("%s; %d metrics are lost", error, started.epochs.waiting)
+        try:
+            with in_a_hurry():
+                # Also where MLflow is away: it is the active run of this process no more.
+                patiently(self.tracking_uri, lambda: started.tracking.end_run(status))
+        except MlflowUnavailableError as error:
+            log.debug("The end of the step is not in MLflow: %s", error)
 
     @property
     def run_id(self) -> str:

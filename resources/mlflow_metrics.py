@@ -34,6 +34,8 @@ class EpochMetrics:
         self._waiting: list[Any] = []
         self._known: dict[str, dict[int, float]] | None = None
         self._next_try = 0.0
+        self.given_up = False
+        """Whether `flush` waited in vain."""
 
     @property
     def waiting(self) -> int:
@@ -77,7 +79,9 @@ class EpochMetrics:
         Raises:
             MlflowUnavailableError: MLflow stays away.
         """
+        self.given_up = True
         self._send()
+        self.given_up = False
 
     def _send(self) -> None:
         while self._waiting:

@@ -153,6 +153,10 @@ def test_detections_and_catalogue_are_of_the_champion(path: WholePath, days: lis
     assert database.select(catalog.columns).rows() == catalog.rows()
 
 
+def test_a_registered_version_leaves_no_checkpoint_behind(path: WholePath) -> None:
+    assert list((Path(path.places.store) / "checkpoints").iterdir()) == []
+
+
 def test_pages_show_every_enclosure_of_the_catalogue(path: WholePath) -> None:
     index = (Path(path.places.pages) / "index.html").read_text()
     for enclosure in path.table("equipment_catalog")["enclosure_id"].unique():
@@ -163,7 +167,8 @@ def test_pages_show_every_enclosure_of_the_catalogue(path: WholePath) -> None:
 def test_what_the_ui_shows_is_worth_opening(path: WholePath) -> None:
     for name, wanted in {
         "raw_photos": {"landed", "accepted", "quarantine", "preview", "dagster/row_count"},
-        "detector_weights": {"curves", "mlflow_run", "started_from"},
+        "detector_evaluation": {"precision_recall_curve", "confusion_matrix", "reliability_curve", "slices_chart"},
+        "detector_weights": {"curves", "mlflow_run", "started_from", "estimated_time", "settings"},
         "detections": {"sample", "classes"},
         "equipment_catalog": {"preview", "database"},
     }.items():
@@ -201,6 +206,9 @@ def test_a_class_never_seen_before_is_learnt_beside_the_others(
     assert {enclosure: after[enclosure] for enclosure in splits} == splits
     evaluation = path.table("detector_evaluation")
     assert evaluation.filter(pl.col("split") == "test")["model_version"].n_unique() == 2
+    slices = path.table("detector_slices")
+    assert slices.filter(pl.col("kind") == "light")["slice"].unique().sort().to_list() == ["dark", "lit"]
+    assert slices["model_version"].n_unique() == path.table("detector_curves")["model_version"].n_unique() == 2
     assert path.table("champion_detector").height == 2
     assert path.table("champion_detector").item(-1, "promoted"), path.table("champion_detector").item(-1, "reasons")
     assert path.materialize("detections", day=days[2]).success

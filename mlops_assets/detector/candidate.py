@@ -18,17 +18,20 @@ from mlops_assets.dataset.export import Photos
 from mlops_assets.dataset.exports import exported
 from mlops_assets.detector import files
 from mlops_assets.detector.bundled import bundled_weights
+from mlops_assets.detector.checkpointing import TrainingCheckpoints, identify
+from mlops_assets.detector.epochs import EpochProgress
 from mlops_assets.detector.export import export_onnx
 from mlops_assets.detector.mlflow_model import write_mlflow_model
 from mlops_assets.detector.other_champion import OtherChampion
 from mlops_assets.detector.parity import ParityResult, measure_parity
 from mlops_assets.detector.predictor import OnnxPredictor
 from mlops_assets.detector.references import build_references
-from mlops_assets.detector.training import EpochProgress, TrainingResult, train
+from mlops_assets.detector.training import TrainingListener, TrainingResult, train
 from mlops_assets.detector.weights import StartingPoint, fetch_weights, require_hash, starting_point
 from mlops_assets.detector.widening import arranged
 from mlops_assets.labels.class_links import ClassLinks
 from mlops_assets.use_case import TrainingRules
+from resources.checkpoints import CheckpointShelf
 
 PARITY_CONFIDENCE = 0.25
 """Detections compared between PyTorch and ONNX: those that could count."""
@@ -132,6 +135,8 @@ def train_candidate(
     other: OtherChampion | None = None,
     on_start: Callable[[Mapping[str, Any]], None] = _say_nothing,
     on_epoch: Callable[[EpochProgress], None] = _say_nothing,
+    listener: TrainingListener | None = None,
+    shelf: CheckpointShelf | None = None,
 ) -> Candidate:
     """Train on a dataset, export the best epoch and hold the export against PyTorch on the test photos.
 
@@ -152,6 +157,8 @@ def train_candidate(
         other: Champion of the use case that a first training is to start from.
         on_start: Called with what this training is, before it starts.
         on_epoch: Called after every epoch.
+        listener: Told what else happens in the training.
+        shelf: Where checkpoints are kept, so that a training which is killed goes on; None: none are.
 
     Raises:
         ValueError: A champion, and nothing that brings its weights.
@@ -183,16 +190,20 @@ def train_candidate(
         image_size=rules.image_size,
         workers=machine.threads,
     )
+    class_names = [class_key(class_id) for class_id in class_ids]
+    identity = identify(str(manifest["fingerprint"]), rules, start, class_names)
     with export as data_yaml:
         result = train(
             data_yaml,
             folder / "trainings" / name,
             start,
             rules,
-            [class_key(class_id) for class_id in class_ids],
+            class_names,
             device=machine.device,
             threads=machine.threads,
             on_epoch=on_epoch,
+            listener=listener,
+            checkpoints=TrainingCheckpoints(shelf, identity) if shelf else None,
         )
     onnx = export_onnx(
         result.weights, result.weights.parent.parent / "model.onnx", rules.image_size, threads=machine.threads
@@ -245,6 +256,8 @@ def _candidate(
             "started_from": start.reason,
             **origin,
             "training_seconds": f"{result.seconds:.0f}",
+            "training_epochs": str(result.epochs),
+            "training_batch": str(result.batch),
             "parity": json.dumps([parity.matched, parity.total]),
         },
         metrics={**result.metrics, "export_parity": parity.share},

@@ -72,6 +72,13 @@ def evaluate(
         KeyError: A class without a threshold.
     """
     matches = match_predictions(truth.filter(pl.col("split") == split), predictions, class_ids, links)
+    return score(matches, model_version=model_version, split=split, class_ids=class_ids, thresholds=thresholds)
+
+
+def score(
+    matches: Matches, *, model_version: str, split: str, class_ids: Sequence[int], thresholds: Mapping[int, float]
+) -> pl.DataFrame:
+    """As `evaluate`, of predictions that are matched already."""
     rows = [_class_row(class_id, matches.classes[class_id], thresholds[class_id]) for class_id in class_ids]
     table = pl.DataFrame(rows, schema_overrides=DETECTOR_EVALUATION, schema=_FIGURES)
     micro = counts_at(matches, thresholds)

@@ -1,7 +1,7 @@
 """Candidate and champion on one snapshot, and the decision between them, from what the registry keeps of each."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +12,13 @@ from mlops_assets.detector import files
 from mlops_assets.detector.candidate import Download, ModelVersion
 from mlops_assets.detector.champion import parse_class_map
 from mlops_assets.detector.comparison import Comparison, compare, enclosures_by_class
-from mlops_assets.detector.evaluation import choose_thresholds, evaluate
-from mlops_assets.detector.merged_classes import resolve_classes, resolve_detections, resolve_thresholds
+from mlops_assets.detector.evaluation import choose_thresholds, score
+from mlops_assets.detector.matching import Matches, match_predictions
+from mlops_assets.detector.merged_classes import resolve_classes, resolve_thresholds
 from mlops_assets.detector.parity import ParityResult
-from mlops_assets.detector.predictor import OnnxPredictor
 from mlops_assets.detector.promotion import Decision, decide, unusable
-from mlops_assets.detector.snapshot import predict_split
+from mlops_assets.detector.snapshot import MEASURED_SPLITS
+from mlops_assets.detector.snapshot_predictions import SnapshotPredictions
 from mlops_assets.detector.soundness import faults
 from mlops_assets.labels.class_links import NO_LINKS, ClassLinks
 from mlops_assets.use_case import PromotionRules
@@ -29,12 +30,23 @@ class NotMeasuredError(ValueError):
 
 @dataclass(frozen=True)
 class Judged:
-    """One model on the snapshot."""
+    """One model on the snapshot.
+
+    Attributes:
+        version: Of the model.
+        class_ids: Classes that it knows, merged ones as the class that they count for.
+        predictions: SPLIT_PREDICTIONS.
+        evaluation: DETECTOR_EVALUATION.
+        thresholds: Confidence from which each class counts.
+        matches: Of the predictions on test.
+    """
 
     version: str
+    class_ids: list[int]
     predictions: pl.DataFrame
     evaluation: pl.DataFrame
     thresholds: dict[int, float]
+    matches: Matches
 
     def figures(self) -> dict[str, float]:
         """Macro figures on test, for MLflow and the UI; what could not be measured is left out."""
@@ -68,8 +80,7 @@ def judge(
     dataset: pl.DataFrame,
     *,
     download: Download,
-    read_photo: Callable[[str], bytes],
-    threads: int,
+    predictions: SnapshotPredictions,
     default_threshold: float,
     is_candidate: bool,
     links: ClassLinks = NO_LINKS,
@@ -82,37 +93,28 @@ def judge(
         version: In the registry.
         dataset: TRAINING_DATASET.
         download: Brings the export.
-        read_photo: Bytes of a normalised photo.
-        threads: Of the network.
+        predictions: Looks at the dataset's photos, or knows what is found there.
         default_threshold: For classes without a val box.
         is_candidate: Whether thresholds are to be chosen.
         links: Which classes the dataset takes for one; a champion may know them apart.
     """
-    class_ids = list(class_map_of(version))
-    predictor = OnnxPredictor(download(version.version, files.ONNX), class_ids, threads=threads)
-    found = {
-        split: resolve_detections(predict_split(predictor, dataset, split, read_photo, version.version), links)
-        for split in ("val", "test")
-    }
-    class_ids = resolve_classes(class_ids, links)
-    val = dataset.filter(pl.col("split") == "val")
+    outputs = list(class_map_of(version))
+    found = predictions.of(version.version, download(version.version, files.ONNX), outputs, links)
+    class_ids = resolve_classes(outputs, links)
+    of_split = {split: found.filter(pl.col("split") == split) for split in MEASURED_SPLITS}
     if is_candidate:
-        thresholds = choose_thresholds(val, found["val"], class_ids, default_threshold, links)
+        thresholds = choose_thresholds(dataset, of_split["val"], class_ids, default_threshold, links)
     else:
         thresholds = resolve_thresholds(thresholds_of(version), links)
+    matches = {
+        split: match_predictions(dataset.filter(pl.col("split") == split), rows, class_ids, links)
+        for split, rows in of_split.items()
+    }
     tables = [
-        evaluate(
-            dataset,
-            found[split],
-            model_version=version.version,
-            split=split,
-            class_ids=class_ids,
-            thresholds=thresholds,
-            links=links,
-        )
-        for split in found
+        score(of_matches, model_version=version.version, split=split, class_ids=class_ids, thresholds=thresholds)
+        for split, of_matches in matches.items()
     ]
-    return Judged(version.version, pl.concat(found.values()), pl.concat(tables), thresholds)
+    return Judged(version.version, class_ids, found, pl.concat(tables), thresholds, matches["test"])
 
 
 def decide_on(

@@ -75,18 +75,28 @@ def match_predictions(
     Raises:
         SnapshotError: Predictions of photos that are not in `truth`.
     """
-    photos = truth.group_by("photo_id").agg(pl.first("enclosure_id"), pl.max("class_map_version")).sort("photo_id")
-    strangers = predictions.join(photos, on="photo_id", how="anti")["photo_id"].unique().sort()
-    if len(strangers):
-        raise SnapshotError(f"{len(strangers)} predicted photos are not in the snapshot, such as {strangers[0]}")
-    photos = photos.with_row_index("photo")
+    photos = snapshot_photos(truth, predictions)
     labels = truth.filter(pl.col("class_id").is_in(list(class_ids))).join(photos, on="photo_id")
-    found = _looked_for(predictions.filter(pl.col("class_id").is_in(list(class_ids))), photos, labels, links)
+    found = looked_for(predictions.filter(pl.col("class_id").is_in(list(class_ids))), photos, labels, links)
     evaluated = _evaluate(labels, found, list(class_ids), photos.height)
     return Matches(tuple(photos["photo_id"]), tuple(photos["enclosure_id"]), evaluated)
 
 
-def _looked_for(found: pl.DataFrame, photos: pl.DataFrame, labels: pl.DataFrame, links: ClassLinks) -> pl.DataFrame:
+def snapshot_photos(truth: pl.DataFrame, predictions: pl.DataFrame) -> pl.DataFrame:
+    """The photos of a split by photo_id: photo_id, enclosure_id, class_map_version, and their number as `photo`.
+
+    Raises:
+        SnapshotError: Predictions of photos that are not in `truth`.
+    """
+    photos = truth.group_by("photo_id").agg(pl.first("enclosure_id"), pl.max("class_map_version")).sort("photo_id")
+    strangers = predictions.join(photos, on="photo_id", how="anti")["photo_id"].unique().sort()
+    if len(strangers):
+        raise SnapshotError(f"{len(strangers)} predicted photos are not in the snapshot, such as {strangers[0]}")
+    return photos.with_row_index("photo")
+
+
+def looked_for(found: pl.DataFrame, photos: pl.DataFrame, labels: pl.DataFrame, links: ClassLinks) -> pl.DataFrame:
+    """Predictions, with their `photo`, of classes that were looked for when it was labelled, or are labelled there."""
     labelled = labels.select("photo_id", "class_id", labelled=True).unique()
     return (
         found.join(photos.select("photo_id", "photo", "class_map_version"), on="photo_id")

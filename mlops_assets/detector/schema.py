@@ -114,3 +114,60 @@ OLD_CLASS_CHANGE = pl.Schema(
 
 old: the champion knows the class; change and figures are null where there is no test box, or no champion's figure.
 """
+
+DETECTOR_CURVES = pl.Schema(
+    {
+        "model_version": pl.String(),
+        "class_id": pl.Int32(),
+        "recall": pl.Float64(),
+        "precision": pl.Float64(),
+        "confidence": pl.Float64(),
+    }
+)
+"""Beside the evaluation: precision at COCO's 101 recall points on test, IoU 0.5, of each class with test boxes.
+
+confidence: of the prediction by which the recall is reached; null, with precision 0, where none reaches it.
+"""
+
+DETECTOR_CONFUSION = pl.Schema(
+    {"model_version": pl.String(), "class_id": pl.Int32(), "found_class_id": pl.Int32(), "boxes": pl.Int64()}
+)
+"""Beside the evaluation: labelled class against found class on test, at IoU 0.5 and the stored thresholds.
+
+class_id null: nothing is labelled there; found_class_id null: the label was not found.
+"""
+
+DETECTOR_RELIABILITY = pl.Schema(
+    {
+        "model_version": pl.String(),
+        "confidence_from": pl.Float64(),
+        "confidence_to": pl.Float64(),
+        "n": pl.Int64(),
+        "confidence": pl.Float64(),
+        "precision": pl.Float64(),
+    }
+)
+"""Beside the evaluation: test predictions by confidence, their mean confidence, and the share that found a label."""
+
+DETECTOR_SLICES = pl.Schema(
+    {
+        "model_version": pl.String(),
+        "kind": pl.String(),
+        "slice": pl.String(),
+        "definition": pl.String(),
+        "photos": pl.Int64(),
+        "enclosures": pl.Int64(),
+        "n": pl.Int64(),
+        "ap50": pl.Float64(),
+        "ap50_low": pl.Float64(),
+        "ap50_high": pl.Float64(),
+        "precision": pl.Float64(),
+        "recall": pl.Float64(),
+        "judgeable": pl.Boolean(),
+    }
+)
+"""Beside the evaluation: a part of the test photos, over the classes that all models of the evaluation know.
+
+n in boxes, ap50 macro with its 95 % bootstrap interval, precision and recall micro at the stored thresholds; judgeable
+says whether there are photos and enclosures enough to read anything from it.
+"""

@@ -1,19 +1,25 @@
-"""A candidate's run over the labelled val and test photos, and the names of what is measured on."""
+"""The photos that models are measured on, and what a model finds on them."""
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import polars as pl
 
 from mlops_assets.dataset.schema import TRAINING_DATASET
 from mlops_assets.detector.predictor import PREDICTIONS, OnnxPredictor, detect_photos
 
-SPLIT_PREDICTIONS = pl.Schema({**PREDICTIONS, "split": pl.String()})
-"""What models found on the labelled val and test photos, down to `EVALUATION_CONFIDENCE`."""
+SPLIT_PREDICTIONS = pl.Schema({**PREDICTIONS, "split": pl.String(), "seen_as": pl.String()})
+"""What models found on the labelled val and test photos, down to `EVALUATION_CONFIDENCE`.
+
+seen_as says what was looked at, by what: see `snapshot_predictions`.
+"""
 
 EVALUATION_CONFIDENCE = 0.001
 """Average precision looks at the whole ranking; Ultralytics and COCO evaluate from here too."""
+
+MEASURED_SPLITS = ("val", "test")
 
 
 def snapshot_name(dataset: pl.DataFrame) -> str:
@@ -22,16 +28,36 @@ def snapshot_name(dataset: pl.DataFrame) -> str:
     return hashlib.sha256(json.dumps(test.rows(), ensure_ascii=False).encode()).hexdigest()
 
 
-def predict_split(
-    predictor: OnnxPredictor,
-    dataset: pl.DataFrame,
-    split: str,
+def predict_photos(
+    export: Path,
+    class_ids: Sequence[int],
+    photo_ids: Sequence[str],
     read_photo: Callable[[str], bytes],
+    *,
     model_version: str,
+    threads: int,
+    progress: Callable[[int], None] | None = None,
 ) -> pl.DataFrame:
-    """Detections of a model on every photo of a split, down to `EVALUATION_CONFIDENCE`, with the split beside them."""
-    photo_ids = dataset.filter(pl.col("split") == split)["photo_id"].unique().sort().to_list()
-    found = detect_photos(
-        predictor, photo_ids, read_photo, model_version=model_version, confidence=EVALUATION_CONFIDENCE
+    """Detections of a model, down to `EVALUATION_CONFIDENCE`: rows of PREDICTIONS.
+
+    Args:
+        export: ONNX file of the model.
+        class_ids: The class of each output index, in order.
+        photo_ids: Photos to look at.
+        read_photo: Bytes of a normalised photo; called from several threads.
+        model_version: Written to every row.
+        threads: Of the network, and as many for decoding.
+        progress: Called after each photo with the number done.
+
+    Raises:
+        PredictionError: A photo's bytes are no picture, or the model does not fit its classes.
+    """
+    predictor = OnnxPredictor(export, class_ids, threads=threads)
+    return detect_photos(
+        predictor,
+        photo_ids,
+        read_photo,
+        model_version=model_version,
+        confidence=EVALUATION_CONFIDENCE,
+        progress=progress,
     )
-    return found.with_columns(split=pl.lit(split)).select(SPLIT_PREDICTIONS.names())

@@ -3,8 +3,8 @@
 Choosing the starting weights belongs in `weights.py`; what comes of the result in `evaluation.py` and `promotion.py`.
 """
 
-import math
-import time
+import gc
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,13 @@ from typing import Any
 
 import yaml
 
+from mlops_assets.detector.batch_size import AUTOMATIC, batch_for
+from mlops_assets.detector.checkpointing import BEST, CURVES, Found, TrainingCheckpoints, find, keep_result
 from mlops_assets.detector.cpu_training import accelerate, native_bfloat16
+from mlops_assets.detector.epochs import EpochFigures, EpochProgress, read_curves
+from mlops_assets.detector.time_estimate import TimeEstimate
+from mlops_assets.detector.training_errors import HopelessTrainingError, MemoryShortageError, explained
+from mlops_assets.detector.training_events import Ended, Event, Kept, Said, TrainingPlan
 from mlops_assets.detector.ultralytics_setup import prepare_ultralytics
 from mlops_assets.detector.weights import StartingPoint, WeightsError, require_checkpoint
 from mlops_assets.use_case import TrainingRules
@@ -27,42 +33,24 @@ _METRICS = {
 _PICTURE_SUFFIXES = {".png", ".jpg"}
 
 
-class TrainingError(RuntimeError):
-    """A training could not be done; the message says why and what to change."""
+def _ignore(_fact: object) -> None:
+    return None
 
 
 @dataclass(frozen=True)
-class EpochProgress:
-    """What one epoch came to.
+class TrainingListener:
+    """Who is told what else happens than epochs; what a call raises ends the training.
 
     Attributes:
-        epoch: Counted from 1.
-        epochs: The most that will be run.
-        losses: Mean training losses by name, such as train/box_loss.
-        map50: mAP50 on val, 0 to 1.
-        seconds: Since the training started.
-        pace: Seconds that this epoch took; the first also loads libraries and data.
+        on_estimate: Called before the first epoch of this process.
+        on_figures: Called with rows of results.csv that the training will not lose any more, in their order. A training
+            that goes on begins again with the first row.
+        say: Called with sentences for the log.
     """
 
-    epoch: int
-    epochs: int
-    losses: dict[str, float]
-    map50: float
-    seconds: float
-    pace: float
-
-    def sentence(self) -> str:
-        """One line for a log."""
-        losses = ", ".join(f"{name.removeprefix('train/')} {value:.2f}" for name, value in self.losses.items())
-        left = self.pace * (self.epochs - self.epoch)
-        return (
-            f"Epoch {self.epoch} of {self.epochs}: {losses}, mAP50 on val {self.map50:.3f}, "
-            f"{self.seconds:.0f} s, about {left:.0f} s left"
-        )
-
-    def metrics(self) -> dict[str, float]:
-        """The figures by name, for a tracker."""
-        return {**self.losses, "val/map50": self.map50}
+    on_estimate: Callable[[TimeEstimate], None] = _ignore
+    on_figures: Callable[[Sequence[EpochFigures]], None] = _ignore
+    say: Callable[[str], None] = _ignore
 
 
 @dataclass(frozen=True)
@@ -74,8 +62,9 @@ class TrainingResult:
         metrics: map50, map50_95, precision and recall of `weights` on val, as Ultralytics measures them.
         curves: CSV of losses and metrics, one row an epoch.
         pictures: Charts and sample batches that Ultralytics drew.
-        seconds: Wall time.
+        seconds: Trained, by all processes that had a part in it.
         epochs: Epochs run, fewer than asked for when training stopped early.
+        batch: Photos a batch in the end.
     """
 
     weights: Path
@@ -84,6 +73,7 @@ class TrainingResult:
     pictures: list[Path]
     seconds: float
     epochs: int
+    batch: int
 
 
 def train(
@@ -95,7 +85,9 @@ def train(
     *,
     device: str,
     threads: int,
-    on_epoch: Callable[[EpochProgress], None],
+    on_epoch: Callable[[EpochProgress], None] = _ignore,
+    listener: TrainingListener | None = None,
+    checkpoints: TrainingCheckpoints | None = None,
     plots: bool = True,
 ) -> TrainingResult:
     """Train a detector, and return its best epoch on val.
@@ -104,40 +96,61 @@ def train(
     leaves new ones as initialised (BaseModel._remap_cls_by_names). A start from the champion runs
     `rules.retrain_epochs`, any other `rules.epochs`.
 
+    With `checkpoints` a training that was killed goes on: to the same number of epochs, with learning rate, early
+    stopping and best epoch as they were. Where a batch is too large for the memory, half of it is tried, from the last
+    checkpoint on, down to one photo; as many photos as were asked for make one optimizer step all the same.
+
     Args:
         data_yaml: As `dataset/export` writes it, with an absolute `path`.
         folder: Where weights and curves go; an earlier training there is overwritten.
         start: From `weights.starting_point`.
         rules: Training settings, with this run's overrides applied.
         class_names: Stable names (c0000 …) by index, which data.yaml must carry too.
-        device: cpu, or a CUDA index such as 0.
+        device: cpu, cuda, or CUDA indexes such as 0 or 0,1.
         threads: CPU threads of torch; on CUDA also the number of loader processes.
         on_epoch: Called after each epoch; what it raises ends the training.
+        listener: Told what happens besides.
+        checkpoints: Where this training keeps its checkpoints; None: it keeps none.
         plots: Whether Ultralytics draws charts and sample batches.
 
     Raises:
-        TrainingError: No training or val photos, no boxes, other class names, or losses that are no numbers.
+        HopelessTrainingError: No training or val photos, no boxes, other class names, a setting that Ultralytics
+            refuses, losses that are no numbers, or memory for less than one photo a batch.
+        TrainingError: Something else went wrong, which may go well another time.
         WeightsError: The starting weights are missing.
     """
+    listener = listener or TrainingListener()
     _check_dataset(data_yaml, class_names)
-    started = time.monotonic()
-    watch = EpochWatch(on_epoch, started)
-    try:
-        trainer = build_trainer(data_yaml, folder, start, rules, device=device, threads=threads, plots=plots)
-        watch.attach(trainer)
-        trainer.train()
-    except (TrainingError, WeightsError):
-        raise
-    except (RuntimeError, ValueError) as error:
-        raise TrainingError(f"Training on {data_yaml} failed: {error}") from error
-    return TrainingResult(
-        weights=Path(trainer.best),
-        metrics={name: float(trainer.metrics[key]) for key, name in _METRICS.items()},
-        curves=Path(trainer.csv),
-        pictures=sorted(p for p in Path(trainer.save_dir).iterdir() if p.suffix in _PICTURE_SUFFIXES),
-        seconds=time.monotonic() - started,
-        epochs=watch.epochs_done,
-    )
+    batch, why = batch_for(rules, device)
+    if why:
+        listener.say(why)
+    while True:
+        found = _find(checkpoints, folder, listener.say)
+        if found is not None and found.state is None:
+            return _finished(found, folder, listener)
+        if found is not None and found.state is not None:
+            known = int(found.state["batch"])
+            batch = known if batch == AUTOMATIC else min(batch, known)
+        try:
+            return _train_once(
+                *(data_yaml, folder, start, rules, batch, found),
+                device=device,
+                threads=threads,
+                on_epoch=on_epoch,
+                listener=listener,
+                checkpoints=checkpoints,
+                plots=plots,
+            )
+        except MemoryShortageError as error:
+            if error.batch <= 1:
+                raise HopelessTrainingError(
+                    f"{error}. Less than one photo is impossible: lower training.image_size ({rules.image_size}), take "
+                    f"a smaller training.architecture ({rules.architecture}), or more memory"
+                ) from error
+            batch = error.batch // 2
+            listener.say(f"{error}. Tried again with {batch}")
+        gc.collect()  # outside of the handler: the exception holds the model that is to make room
+        _empty_cache(device)
 
 
 def build_trainer(
@@ -148,9 +161,20 @@ def build_trainer(
     *,
     device: str,
     threads: int,
+    batch: int | None = None,
     plots: bool = True,
 ) -> Any:
-    """Set up Ultralytics' DetectionTrainer, on a CPU accelerated, without starting it; arguments as of `train`.
+    """Set up a `trainer.DetectorTrainer`, on a CPU accelerated, without starting it; arguments as of `train`.
+
+    Args:
+        data_yaml: As of `train`.
+        folder: As of `train`.
+        start: As of `train`.
+        rules: As of `train`.
+        device: As of `train`.
+        threads: As of `train`.
+        batch: Photos a batch, `AUTOMATIC` to have them measured; None: as the settings say.
+        plots: As of `train`.
 
     Raises:
         WeightsError: The starting weights are missing.
@@ -158,9 +182,11 @@ def build_trainer(
     if start.path is not None:
         require_checkpoint(start.path)
     prepare_ultralytics(threads)
-    from ultralytics.models.yolo.detect import DetectionTrainer
+    from mlops_assets.detector.trainer import DetectorTrainer
 
     place = folder.resolve()
+    asked = batch_for(rules, device)[0]
+    batch = batch or asked
     settings = {
         "model": f"{rules.architecture}.yaml",
         "pretrained": str(start.path.resolve()) if start.path else False,
@@ -170,9 +196,10 @@ def build_trainer(
         "exist_ok": True,
         "imgsz": rules.image_size,
         "patience": rules.patience,
-        "batch": rules.batch,
-        # One optimizer step a batch: the default nominal batch of 64 leaves a small dataset one step an epoch.
-        "nbs": rules.batch,
+        "batch": batch,
+        # One optimizer step a batch: the default nominal batch of 64 leaves a small dataset one step an epoch. A batch
+        # that was halved for memory makes one step of two.
+        "nbs": max(batch if asked == AUTOMATIC else asked, 1),  # `auto_batch` sets what it finds
         "fliplr": rules.horizontal_flip,
         "flipud": 0.0,
         "mosaic": rules.mosaic,
@@ -180,15 +207,145 @@ def build_trainer(
         "seed": rules.seed,
         "deterministic": True,
         "device": device,
-        "workers": min(threads, 8),
-        "amp": _mixed_precision(device),
+        "workers": min(threads, 8) if rules.workers is None else rules.workers,
+        "amp": _mixed_precision(device, rules),
         "plots": plots,
         "verbose": False,
     }
-    trainer = DetectionTrainer(overrides=settings | _optimizer(start, rules))
+    trainer = DetectorTrainer(overrides=settings | _optimizer(start, rules))
     if device == "cpu":
-        trainer.add_callback("on_train_start", partial(accelerate, bfloat16=native_bfloat16()))
+        bfloat16 = rules.mixed_precision and native_bfloat16()
+        trainer.add_callback("on_train_start", partial(accelerate, bfloat16=bfloat16))
     return trainer
+
+
+def _train_once(
+    data_yaml: Path,
+    folder: Path,
+    start: StartingPoint,
+    rules: TrainingRules,
+    batch: int,
+    found: Found | None,
+    *,
+    device: str,
+    threads: int,
+    on_epoch: Callable[[EpochProgress], None],
+    listener: TrainingListener,
+    checkpoints: TrainingCheckpoints | None,
+    plots: bool,
+) -> TrainingResult:
+    trainer: Any = None
+    try:
+        trainer = build_trainer(
+            data_yaml, folder, start, rules, device=device, threads=threads, batch=batch, plots=plots
+        )
+        if found is not None and found.state is not None:
+            # With a time limit the epochs follow the time that they take: they stay as they were then.
+            trainer.epochs = trainer.args.epochs = found.state["epochs"]
+            trainer.args.time = None
+            trainer.args.nbs = found.state["nominal_batch"]
+        events = _Events(on_epoch, listener, Path(trainer.csv))
+        trainer.follow(TrainingPlan(events, checkpoints, rules.checkpoint_epochs, found))
+        trainer.train()
+    except WeightsError:
+        raise
+    except (RuntimeError, ValueError, AssertionError) as error:
+        reached = batch if trainer is None else trainer.batch_size
+        raise explained(error, str(data_yaml), reached) from error
+    ended = events.ended
+    if ended is None:
+        raise explained(RuntimeError("it ended without a word"), str(data_yaml), batch)
+    result = TrainingResult(
+        weights=Path(trainer.best),
+        metrics={name: ended.metrics[key] for key, name in _METRICS.items()},
+        curves=Path(trainer.csv),
+        pictures=_pictures(Path(trainer.save_dir)),
+        seconds=ended.seconds,
+        epochs=ended.epochs,
+        batch=ended.batch,
+    )
+    events.tell_all()
+    if checkpoints is not None:
+        _keep(result, checkpoints, listener.say)
+    return result
+
+
+class _Events:
+    """Hands on what a trainer tells."""
+
+    def __init__(self, on_epoch: Callable[[EpochProgress], None], listener: TrainingListener, curves: Path) -> None:
+        self.on_epoch = on_epoch
+        self.listener = listener
+        self.curves = curves
+        self.told = 0
+        self.ended: Ended | None = None
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, EpochProgress):
+            self.on_epoch(event)
+        elif isinstance(event, TimeEstimate):
+            self.listener.on_estimate(event)
+        elif isinstance(event, Said):
+            self.listener.say(event.sentence)
+        elif isinstance(event, Kept):
+            self.tell_all(event.epoch)
+        elif isinstance(event, Ended):
+            self.ended = event
+
+    def tell_all(self, last: float = float("inf")) -> None:
+        """Tell the figures of all epochs up to one that were not told yet."""
+        rows = [row for row in read_curves(self.curves.read_bytes()) if self.told < row.epoch <= last]
+        if rows:
+            self.listener.on_figures(rows)
+            self.told = rows[-1].epoch
+
+
+def _find(checkpoints: TrainingCheckpoints | None, folder: Path, say: Callable[[str], None]) -> Found | None:
+    if checkpoints is None:
+        return None
+    target = folder.with_name(f"{folder.name}.checkpoint")
+    shutil.rmtree(target, ignore_errors=True)
+    prepare_ultralytics(1)  # the state is read with torch
+    return find(checkpoints, target, say)
+
+
+def _finished(found: Found, folder: Path, listener: TrainingListener) -> TrainingResult:
+    """The result that a process before this one came to, at this one's place."""
+    for source in found.folder.rglob("*"):
+        if source.is_file():
+            target = folder / source.relative_to(found.folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+    listener.on_figures(read_curves((folder / CURVES).read_bytes()))
+    return TrainingResult(
+        weights=folder / BEST,
+        metrics=dict(found.about["metrics"]),
+        curves=folder / CURVES,
+        pictures=_pictures(folder),
+        seconds=float(found.about["seconds"]),
+        epochs=found.epoch,
+        batch=int(found.about["batch"]),
+    )
+
+
+def _keep(result: TrainingResult, checkpoints: TrainingCheckpoints, say: Callable[[str], None]) -> None:
+    about = {"metrics": result.metrics, "seconds": result.seconds, "batch": result.batch, "epochs": result.epochs}
+    files = {BEST: result.weights.read_bytes(), CURVES: result.curves.read_bytes()}
+    try:
+        keep_result(checkpoints, about, files, result.epochs)
+    except OSError as error:
+        say(f"The finished training could not be kept as a checkpoint: {error}")
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix in _PICTURE_SUFFIXES)
+
+
+def _empty_cache(device: str) -> None:
+    if device != "cpu":
+        import torch
+
+        torch.cuda.empty_cache()
 
 
 def _optimizer(start: StartingPoint, rules: TrainingRules) -> dict[str, Any]:
@@ -205,9 +362,9 @@ def _optimizer(start: StartingPoint, rules: TrainingRules) -> dict[str, Any]:
     return settings
 
 
-def _mixed_precision(device: str) -> str | bool:
+def _mixed_precision(device: str, rules: TrainingRules) -> str | bool:
     """Take bfloat16 where the GPU has it; Ultralytics' check of fp16 needs a model from the network."""
-    if device == "cpu":
+    if device == "cpu" or not rules.mixed_precision:
         return False
     import torch
 
@@ -216,59 +373,18 @@ def _mixed_precision(device: str) -> str | bool:
 
 def _check_dataset(data_yaml: Path, class_names: Sequence[str]) -> None:
     if not data_yaml.is_file():
-        raise TrainingError(f"No dataset at {data_yaml}; export the training dataset first")
+        raise HopelessTrainingError(f"No dataset at {data_yaml}; export the training dataset first")
     data = yaml.safe_load(data_yaml.read_text(encoding="utf-8"))
     names = data["names"]
     found = [names[i] for i in sorted(names)] if isinstance(names, dict) else list(names)
     if found != list(class_names):
-        raise TrainingError(f"{data_yaml} names the classes {found}, expected {list(class_names)}; export it again")
+        raise HopelessTrainingError(
+            f"{data_yaml} names the classes {found}, expected {list(class_names)}; export it again"
+        )
     root = Path(data.get("path", data_yaml.parent))
     for split in ("train", "val"):
         if not any((root / data[split]).glob("*")):
-            raise TrainingError(f"{data_yaml} has no {split} photo; label photos of more enclosures")
+            raise HopelessTrainingError(f"{data_yaml} has no {split} photo; label photos of more enclosures")
     labels = root / Path(*("labels" if part == "images" else part for part in Path(data["train"]).parts))
     if not any(file.stat().st_size for file in labels.glob("*.txt")):
-        raise TrainingError(f"{data_yaml} has no box in its train photos; label photos of more enclosures")
-
-
-class EpochWatch:
-    """Turns Ultralytics' callbacks into progress; its last one, after the final validation, is no epoch."""
-
-    def __init__(self, on_epoch: Callable[[EpochProgress], None], started: float) -> None:
-        self.on_epoch = on_epoch
-        self.started = started
-        self.trained = False
-        self.epochs_done = 0
-        self.last_end = started
-
-    def attach(self, trainer: Any) -> None:
-        """Follow a trainer of Ultralytics."""
-        trainer.add_callback("on_train_epoch_end", self._epoch_trained)
-        trainer.add_callback("on_fit_epoch_end", self._epoch_validated)
-
-    def _epoch_trained(self, _trainer: Any) -> None:
-        self.trained = True
-
-    def _epoch_validated(self, trainer: Any) -> None:
-        if not self.trained:
-            return
-        self.trained = False
-        # Ultralytics goes back to the last checkpoint where it can; what comes here is past recovery.
-        broken = [name for name, value in trainer.tloss.items() if not math.isfinite(float(value))]
-        if broken:
-            raise TrainingError(
-                f"Epoch {trainer.epoch + 1}: {', '.join(broken)} is no number; "
-                f"lower the learning rate ({trainer.args.lr0}) or look for broken boxes in {trainer.args.data}"
-            )
-        self.epochs_done = trainer.epoch + 1
-        began, self.last_end = self.last_end, time.monotonic()
-        self.on_epoch(
-            EpochProgress(
-                epoch=trainer.epoch + 1,
-                epochs=trainer.epochs,
-                losses={name: float(value) for name, value in trainer.label_loss_items(trainer.tloss).items()},
-                map50=float(trainer.metrics["metrics/mAP50(B)"]),
-                seconds=self.last_end - self.started,
-                pace=self.last_end - began,
-            )
-        )
+        raise HopelessTrainingError(f"{data_yaml} has no box in its train photos; label photos of more enclosures")

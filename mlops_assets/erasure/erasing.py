@@ -30,7 +30,7 @@ from resources.locations import location
 from resources.tombstones import Tombstone
 
 LABELS = frozenset({"annotations", "label_quarantine", "label_conflicts", PARSED_LABELS})
-DATASETS = frozenset({"training_dataset", "dataset_photos", "detector_predictions"})
+DATASETS = frozenset({"training_dataset", "dataset_photos", "detector_predictions", "detector_predictions_so_far"})
 CATALOGUE = frozenset(catalogue.TABLES)
 _A_WRITE_TAKES = dt.timedelta(hours=1)
 
@@ -112,7 +112,7 @@ def erase_from_datasets(places: Places, photo_id: str) -> Facts:
         removed,
         {
             "rows of dataset versions": rows,
-            "MLflow pictures": delete_pictures(places, holding),
+            "MLflow pictures": delete_pictures(places, photo_id, holding),
             "scratch files and folders": clear_scratch(places.scratch, photo_id, list(holding)),
         },
     )

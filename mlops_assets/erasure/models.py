@@ -1,4 +1,4 @@
-"""The models that a photo went into, and the pictures of it that their trainings left in MLflow and on this machine."""
+"""The models that a photo went into, and the pictures of it that MLflow and this machine keep of their making."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -53,8 +53,22 @@ def _because(version: "ModelVersionInfo", holding: Mapping[str, list[str]], lear
     return "tested on it" if "test" in splits else None
 
 
-def delete_pictures(places: Places, holding: Mapping[str, list[str]]) -> int:
-    """Delete the sample batches of every training whose dataset version showed the photo; how many were there."""
+def delete_pictures(places: Places, photo_id: str, holding: Mapping[str, list[str]]) -> int:
+    """Delete what MLflow may show of a photo: sample batches of trainings, and pictures of evaluations; how many."""
+    if not holding:  # never in a dataset, so nothing was trained or measured on it
+        return 0
+    return _delete_sample_batches(places, holding) + _delete_named(places, photo_id)
+
+
+def _delete_named(places: Places, photo_id: str) -> int:
+    from resources.mlflow_pictures import delete_named_pictures, runs_picturing
+
+    uri = places.registry.tracking_uri
+    return sum(len(delete_named_pictures(uri, run_id, [photo_id])) for run_id in runs_picturing(uri, photo_id))
+
+
+def _delete_sample_batches(places: Places, holding: Mapping[str, list[str]]) -> int:
+    """Of every training whose dataset version showed the photo."""
     shown = [fingerprint for fingerprint, splits in holding.items() if {"train", "val"} & set(splits)]
     if not shown:
         return 0

@@ -1,10 +1,25 @@
 """Photos of all days as later stages look them up."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import polars as pl
 
 from mlops_assets.photos.schema import CLEAN_PHOTOS, RAW_PHOTOS
+
+
+class TableDays(Protocol):
+    """What is needed of the table resource to read days one after the other."""
+
+    def read_days(
+        self,
+        name: str,
+        schema: Mapping[str, pl.DataType],
+        *,
+        columns: Sequence[str] | None = None,
+        where: pl.Expr | None = None,
+    ) -> pl.DataFrame:
+        """Some columns and rows of all days, with a column `day`."""
 
 
 def all_days(days: Mapping[str, pl.DataFrame], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:

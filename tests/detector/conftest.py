@@ -7,8 +7,10 @@ import pytest
 import torch
 from tiny_detector import IMAGE_SIZE, NAMES, RULES, Trained, lively_detector, save_checkpoint, write_dataset
 
+from mlops_assets.detector.epochs import EpochProgress
 from mlops_assets.detector.export import export_onnx
-from mlops_assets.detector.training import EpochProgress, train
+from mlops_assets.detector.time_estimate import TimeEstimate
+from mlops_assets.detector.training import TrainingListener, train
 from mlops_assets.detector.ultralytics_setup import prepare_ultralytics
 from mlops_assets.detector.weights import starting_point
 from mlops_assets.photos.pixels import network_input
@@ -27,6 +29,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     progress: list[EpochProgress] = []
+    estimates: list[TimeEstimate] = []
     result = train(
         dataset,
         tmp_path_factory.mktemp("training"),
@@ -36,8 +39,9 @@ def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
         device="cpu",
         threads=2,
         on_epoch=progress.append,
+        listener=TrainingListener(on_estimate=estimates.append),
     )
-    return Trained(result, progress)
+    return Trained(result, progress, estimates)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 
 from mlops_assets.boxes import BOX_COLUMNS
@@ -42,3 +43,19 @@ def predicted(rows: Sequence[Prediction]) -> pl.DataFrame:
         schema=PREDICTIONS,
         orient="row",
     )
+
+
+def random_snapshot(seed: int) -> tuple[list[Label], list[Prediction]]:
+    """Labels of 3 classes on some photos, and predictions of which about half find one."""
+    rng = np.random.default_rng(seed)
+    labels: list[Label] = []
+    found: list[Prediction] = []
+    for number in range(60):
+        photo, class_id = f"{number % 12}-{number % 23}", int(rng.integers(3))
+        x, y = rng.uniform(0.2, 0.8, 2)
+        labels.append((photo, class_id, (x, y, 0.2, 0.2)))
+        dx, dy = rng.normal(0, 0.02, 2)
+        said = int(rng.integers(3)) if rng.random() < 0.2 else class_id
+        found.append((photo, said, float(rng.random()), (x + dx, y + dy, 0.2, 0.21)))
+        found.append((photo, class_id, float(rng.random()), (float(rng.random()), float(rng.random()), 0.2, 0.2)))
+    return labels, found

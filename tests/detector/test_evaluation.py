@@ -1,12 +1,9 @@
-import contextlib
-import io
-
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from snapshots import LEFT, RIGHT, SLIGHTLY_LEFT, TOP, Box, Label, Prediction, predicted, truth
+from snapshots import LEFT, RIGHT, SLIGHTLY_LEFT, TOP, Box, Label, predicted, truth
 
 from mlops_assets.detector.evaluation import choose_thresholds, evaluate
 from mlops_assets.detector.matching import SnapshotError, average_precision, match_predictions
@@ -107,54 +104,6 @@ def test_perfect_predictions_give_ap_1_and_none_give_0(labels: list[Label]) -> N
         assert perfect[class_id]["ap50_95"] == pytest.approx(1.0)
         assert perfect[class_id]["recall"] == perfect[class_id]["precision"] == 1.0
         assert nothing[class_id]["ap50"] == nothing[class_id]["recall"] == 0.0
-
-
-def random_snapshot(seed: int) -> tuple[list[Label], list[Prediction]]:
-    rng = np.random.default_rng(seed)
-    labels: list[Label] = []
-    found: list[Prediction] = []
-    for number in range(60):
-        photo, class_id = f"{number % 12}-{number % 23}", int(rng.integers(3))
-        x, y = rng.uniform(0.2, 0.8, 2)
-        labels.append((photo, class_id, (x, y, 0.2, 0.2)))
-        dx, dy = rng.normal(0, 0.02, 2)
-        said = int(rng.integers(3)) if rng.random() < 0.2 else class_id
-        found.append((photo, said, float(rng.random()), (x + dx, y + dy, 0.2, 0.21)))
-        found.append((photo, class_id, float(rng.random()), (float(rng.random()), float(rng.random()), 0.2, 0.2)))
-    return labels, found
-
-
-def test_average_precision_is_that_of_pycocotools() -> None:
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    labels, found = random_snapshot(1)
-    photos = sorted({photo for photo, _, _ in labels})
-    sides = []
-    for rows in ([(p, c, 0.0, b) for p, c, b in labels], found):
-        coco = COCO()
-        annotations = []
-        for number, (photo, class_id, score, box) in enumerate(rows, start=1):
-            assert box is not None
-            x, y, w, h = (value * 1000 for value in box)  # pixels, unlike our relative boxes
-            corner = [x - w / 2, y - h / 2, w, h]
-            item = {"id": number, "image_id": photos.index(photo), "category_id": class_id, "bbox": corner}
-            annotations.append(item | {"area": w * h, "iscrowd": 0, "score": score})
-        images = [{"id": number} for number in range(len(photos))]
-        coco.dataset = {"images": images, "categories": [{"id": c} for c in range(3)], "annotations": annotations}
-        with contextlib.redirect_stdout(io.StringIO()):
-            coco.createIndex()
-        sides.append(coco)
-    reference = COCOeval(*sides, "bbox")
-    with contextlib.redirect_stdout(io.StringIO()):
-        reference.evaluate()
-        reference.accumulate()
-    precision = reference.eval["precision"][:, :, :, 0, -1].mean(axis=1)  # thresholds x classes
-    rows = measure(truth(labels), predicted(found), [0, 1, 2])
-    for class_id in range(3):
-        assert rows[class_id]["ap50"] == pytest.approx(precision[0, class_id])
-        assert rows[class_id]["ap50_95"] == pytest.approx(precision[:, class_id].mean())
-        assert 0.1 < rows[class_id]["ap50"] < 0.9
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 3)), min_size=1, max_size=30), st.integers(1, 10))

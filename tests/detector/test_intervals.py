@@ -1,7 +1,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from snapshots import LEFT, RIGHT, TOP, Label, Prediction, predicted, truth
 
@@ -71,6 +71,7 @@ def test_nineteen_of_twenty_intervals_or_nearly_so_hold_the_true_recall() -> Non
     assert 0.88 * runs <= inside <= 0.99 * runs, inside / runs
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 1000), st.integers(1, 6), st.floats(0.05, 0.95))
 def test_a_sample_is_the_snapshot_with_its_enclosures_repeated(seed: int, enclosures: int, recall: float) -> None:
     matches = some_matches(seed, enclosures, recall)

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 import yaml
 
-from mlops_assets.detector.training import EpochProgress, TrainingResult
+from mlops_assets.detector.epochs import EpochProgress
+from mlops_assets.detector.time_estimate import TimeEstimate
+from mlops_assets.detector.training import TrainingResult
 from mlops_assets.use_case import TrainingRules
 
 IMAGE_SIZE = 96
@@ -21,6 +23,7 @@ RULES = TrainingRules(image_size=IMAGE_SIZE, epochs=2, retrain_epochs=1, batch=4
 class Trained:
     result: TrainingResult
     progress: list[EpochProgress] = field(default_factory=list)
+    estimates: list[TimeEstimate] = field(default_factory=list)
 
 
 def write_dataset(folder: Path, names: list[str], counts: dict[str, int]) -> Path:

@@ -6,6 +6,7 @@ Shared by the tests of this folder, and started as a process by the one that kil
 import datetime as dt
 import hashlib
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from resources.dataset_versions import DatasetVersions
 from resources.event_log import redact
 from resources.locations import location
 from resources.mlflow_client import ensure_experiment, open_client
+from resources.mlflow_pictures import SHEET, log_named_pictures
 from resources.model_registry import ModelRegistry
 from resources.tables import write_parquet
 
@@ -141,6 +143,7 @@ def pretend_training(path: WholePath) -> None:
         folder = Path(path.settings.home) / "training"
         files = {name: land(folder / name, content + bytes([number])) for name, content in TRAINING_FILES.items()}
         registry.register(run.info.run_id, files, {"dataset_fingerprint": fingerprint_then, **origin})
+    pretend_evaluation(path, client, run.info.run_id)
     registry.set_champion("1")
     tables = location(path.places.store) / "tables"
     decision = {
@@ -159,7 +162,7 @@ def pretend_training(path: WholePath) -> None:
         rows = [(photo_id, 0, _confidence(photo_id), *BOX, "1") for photo_id in usable]
         found = pl.DataFrame(rows, schema=DETECTIONS, orient="row")
         write_parquet(found, tables / "detections" / f"{day}.parquet")
-        predictions = found.with_columns(split=pl.lit("test")).select(SPLIT_PREDICTIONS.names())
+        predictions = found.with_columns(split=pl.lit("test"), seen_as=pl.lit("0")).select(SPLIT_PREDICTIONS.names())
         write_parquet(predictions, tables / "detector_predictions.parquet")
     unknown = pl.DataFrame({"photo_id": usable.to_list(), "rank": range(len(usable))})
     write_parquet(
@@ -167,6 +170,17 @@ def pretend_training(path: WholePath) -> None:
     )
     dataset = Path(registry_scratch(path)) / "datasets" / f"{fingerprint[:16]}-192" / "images" / "train"
     land(dataset / f"{sha256(picture(0))}.jpg", b"exported for a training")
+
+
+def pretend_evaluation(path: WholePath, client: Any, run_id: str) -> None:
+    """Pictures of two photos, of which one is erased, with a run whose dataset version never held it."""
+    folder = Path(path.settings.home) / "misses"
+    shown = [sha256(picture(0)), sha256(picture(1))]
+    land(folder / SHEET, b"both")
+    for rank, photo_id in enumerate(shown, start=1):
+        land(folder / f"{rank:02}-{photo_id}.jpg", b"photo with boxes")
+    log_named_pictures(client, run_id, folder, "evaluation/version-2", shown)
+    shutil.rmtree(folder)
 
 
 def _confidence(photo_id: str) -> float:

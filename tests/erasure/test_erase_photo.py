@@ -136,6 +136,12 @@ def test_the_pictures_of_its_training_are_gone_and_the_rest_of_the_model_is_not(
     assert registry.download("1", "onnx/model.onnx", Path(erased.path.settings.home) / "cache").is_file()
 
 
+def test_what_an_evaluation_showed_of_it_is_gone_and_what_it_showed_of_others_is_not(erased: Small) -> None:
+    artifacts = Path(erased.path.settings.fill(erased.path.settings.mlflow_artifacts))
+    left = [file.name for file in artifacts.rglob("worst_misses/*")]
+    assert left == [f"02-{sha256(picture(1))}.jpg"]
+
+
 def test_the_report_counts_names_models_and_leaves_people_out(erased: Small) -> None:
     text = (erased.store / "erasures" / f"{erased.photo_id}.json").read_text()
     report = json.loads(text)
@@ -143,7 +149,7 @@ def test_the_report_counts_names_models_and_leaves_people_out(erased: Small) -> 
     assert report["removed"]["rows of raw_photos"] == 3
     assert report["removed"]["rows of annotations"] == 1
     assert report["removed"]["rows of new"] > 0  # a table that nobody told it of
-    assert report["removed"]["MLflow pictures"] == 2
+    assert report["removed"]["MLflow pictures"] == 4
     assert report["removed"]["files of store and landing zone"] == 7
     assert {model["version"]: (model["aliases"], model["because"]) for model in report["models"]} == {
         "1": (["champion"], "trained on it"),

@@ -1,4 +1,4 @@
-"""A job of two steps in processes of their own that log to MLflow; loaded by `dagster job …` in test_mlflow_status."""
+"""A job whose steps log to MLflow in processes of their own, two of them at once; see test_mlflow_status."""
 
 import os
 import time
@@ -24,22 +24,28 @@ def train(mlflow: MlflowTracking) -> str:
 
 
 @dg.op
-def evaluate(config: Behaviour, trained: str, mlflow: MlflowTracking) -> None:
+def count(mlflow: MlflowTracking) -> str:
+    mlflow.log_metrics({"photos": 40})
+    return mlflow.run_id
+
+
+@dg.op
+def evaluate(config: Behaviour, trained: str, counted: str, mlflow: MlflowTracking) -> None:
     mlflow.log_metrics({"ap50": 0.9})
-    if mlflow.run_id != trained:
-        raise RuntimeError(f"{mlflow.run_id} instead of {trained}")
+    if {trained, counted} != {mlflow.run_id}:
+        raise RuntimeError(f"{mlflow.run_id} instead of {trained} and {counted}")
     if config.then == "fail":
         raise RuntimeError("asked to fail")
     if config.then == "hang":
         written = Path(config.pids).with_suffix(".writing")
         written.write_text(str(os.getpid()))
         written.replace(config.pids)
-        time.sleep(120)
+        time.sleep(400)
 
 
 @dg.job
 def retrain() -> None:
-    evaluate(train())
+    evaluate(train(), count())
 
 
 defs = dg.Definitions(

@@ -48,6 +48,6 @@ def file_place(folder: Path) -> ServerPlace:
 def serving(place: ServerPlace, folder: Path) -> Iterator[Service]:
     """The server while it runs; leaving ends it, and a later call starts it again on the same port."""
     healthy = answers(f"{place.address}/health", "OK")
-    command = Command("mlflow", place.command, place.environment, healthy, folder=folder)
+    command = Command("mlflow", place.command, place.environment, healthy, timeout=300.0, folder=folder)
     with running(command, folder) as service:
         yield service

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import mlflow
 import pytest
 from mlflow_crowd import CROWD, METRICS, crowd
 from mlflow_servers import ServerPlace, serving
@@ -24,7 +25,8 @@ from resources.alias_lookup import alias_version
 from resources.mlflow import MlflowTracking
 from resources.mlflow_address import MlflowUnavailableError
 from resources.mlflow_client import ensure_experiment, open_client
-from resources.mlflow_status import FIRST_RUN_TAG, reconcile_statuses, search_runs
+from resources.mlflow_run import join_run
+from resources.mlflow_status import FIRST_RUN_TAG, reconcile_statuses, search_runs, set_true_status
 from resources.model_registry import ModelRegistry
 
 pytestmark = pytest.mark.production
@@ -144,16 +146,16 @@ def test_a_training_outlives_a_server_that_is_away_and_mlflow_gets_every_epoch_o
 ) -> None:
     took: list[float] = []
 
-    def step(mlflow: MlflowTracking) -> None:
+    def step(tracking: MlflowTracking) -> None:
         for epoch in range(1, 41):
             if epoch == 11:
                 server.stop()
             if epoch == 31:
                 server.start()
             before = time.monotonic()
-            mlflow.log_metrics({"loss": 1 / epoch, "map50": epoch / 100}, step=epoch)
+            tracking.log_metrics({"loss": 1 / epoch, "map50": epoch / 100}, step=epoch)
             took.append(time.monotonic() - before)
-        mlflow.log_metrics({"export_parity": 1.0})
+        tracking.log_metrics({"export_parity": 1.0})
 
     result = run_step(server, instance, step)
     assert result.success
@@ -173,23 +175,34 @@ def test_a_server_that_stays_away_fails_the_step_with_its_address_and_the_remedy
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 
-    def step(mlflow: MlflowTracking) -> None:
-        mlflow.log_metrics({"loss": 1.0}, step=1)
+    def step(tracking: MlflowTracking) -> None:
+        tracking.log_metrics({"loss": 1.0}, step=1)
         server.stop()
-        mlflow.log_metrics({"loss": 0.5}, step=2)
-        mlflow.flush()
+        tracking.log_metrics({"loss": 0.5}, step=2)
+        tracking.flush()
 
     try:
         result = run_step(server, instance, step)
     finally:
         server.start()
     assert not result.success
+    assert mlflow.active_run() is None  # or the next run of this process would be refused
     (failure,) = [event for event in result.all_events if event.is_step_failure]
     told = str(failure.step_failure_data.error)
     assert f"MlflowUnavailableError: MLflow at {server.address} cannot be asked" in told
     assert "operations.md" in told
     (run_id,) = reconcile_statuses(failed(instance, result), server.address, "outage")
     assert open_client(server.address).get_run(run_id).info.status == "FAILED"
+
+
+@pytest.mark.parametrize(("ended", "status"), [("SUCCESS", "FINISHED"), ("FAILURE", "FAILED"), ("CANCELED", "KILLED")])
+def test_every_end_of_a_dagster_run_has_its_status_there_too(server: Server, ended: str, status: str) -> None:
+    client = open_client(server.address)
+    run_id = join_run(client, ensure_experiment(client, "ends", server.address), [f"run {ended}"], "retrain")
+    for _ in range(2):
+        settled = set_true_status(server.address, "ends", [f"run {ended}"], dg.DagsterRunStatus(ended))
+        assert settled == {run_id: status}
+        assert client.get_run(run_id).info.status == status
 
 
 def failed(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) -> dg.DagsterInstance:
