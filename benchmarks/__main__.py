@@ -13,10 +13,12 @@ from benchmarks import (
     forgetting,
     gate,
     gate_simulation,
+    inference,
     label_errors,
     labels,
     near_duplicates,
     photos,
+    predictor_memory,
     quality,
     racks,
     resuming,
@@ -48,6 +50,8 @@ SECTIONS: Mapping[str, Callable[[], dict[str, float]]] = {
     "label_errors": label_errors.run,
     "unknown_equipment": unknown_equipment.run,
     "forgetting": forgetting.run,
+    "inference": inference.run,
+    "predictor_memory": predictor_memory.run,
     "serving": serving.run,
 }
 

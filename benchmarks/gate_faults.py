@@ -18,8 +18,9 @@ from mlops_assets.detector import files
 from mlops_assets.detector.candidate import PARITY_CONFIDENCE
 from mlops_assets.detector.decisions import failed_criteria
 from mlops_assets.detector.export import export_onnx
-from mlops_assets.detector.parity import measure_parity
+from mlops_assets.detector.parity import measure_parity, parity_tags
 from mlops_assets.detector.predictor import OnnxPredictor
+from mlops_assets.detector.runtimes import installed_runtimes
 from mlops_assets.detector.weights import load_model
 
 PARITY_PHOTOS = 24
@@ -74,8 +75,10 @@ def all_faults(labelled: RenderedSet, champion: Model, better: Model) -> list[Fa
             _loses("fan_unit", "splice_tray"),
             head(lambda c: _swap(c, "fan_unit", "splice_tray")),
         ),
-        Fault(
-            "a class finds another's devices", _loses("patch_panel"), head(lambda c: _copy(c, "router", "patch_panel"))
+        Fault(  # every device of either is both, and one box gets one class
+            "two classes become one",
+            _loses("patch_panel", "router"),
+            head(lambda c: _copy(c, "router", "patch_panel")),
         ),
         Fault("all boxes shifted", _loses_all, altered(champion, _shift_boxes)),
         Fault("first layer blurred", _loses_all, altered(champion, _blur_first_layer)),
@@ -153,12 +156,15 @@ def _held_together(model: Model, labelled: RenderedSet) -> Model:
     photos = labelled.dataset.filter(split="test")["photo_id"].unique().sort().head(PARITY_PHOTOS)
     parity = measure_parity(
         model.files[files.WEIGHTS],
-        OnnxPredictor(model.files[files.ONNX], sorted(CLASS_MAP), threads=THREADS),
+        [
+            OnnxPredictor(model.files[files.ONNX], sorted(CLASS_MAP), threads=THREADS, runtime=name)
+            for name in installed_runtimes()
+        ],
         map(labelled.read_photo, photos),
         confidence=PARITY_CONFIDENCE,
         threads=THREADS,
     )
-    return replace(model, tags={**model.tags, "parity": json.dumps([parity.matched, parity.total])})
+    return replace(model, tags={**model.tags, **parity_tags(parity)})
 
 
 def _row(name: str) -> int:

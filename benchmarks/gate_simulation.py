@@ -20,7 +20,7 @@ from mlops_assets.detector.promotion import decide
 from mlops_assets.detector.schema import DETECTOR_EVALUATION
 from mlops_assets.use_case import PromotionRules
 
-ENCLOSURES = (4, 6, 10, 20, 40, 80, 150)
+ENCLOSURES = (4, 8, 20, 40, 150)
 TRIALS = 200
 PHOTOS = 2
 """Of each enclosure."""

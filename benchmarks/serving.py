@@ -61,8 +61,8 @@ class Load:
         malformed: Answers to malformed requests by status.
         versions: Answers by the version that gave them.
         latencies: Of valid requests, seconds, sorted.
-        client_share: Of the processors that the client took.
-        server_share: Likewise the server.
+        client_ms: Of a processor that the client took for a photo.
+        server_ms: Likewise the server.
     """
 
     photos_a_second: float
@@ -70,17 +70,44 @@ class Load:
     malformed: Mapping[int, int]
     versions: Mapping[str, int]
     latencies: Sequence[float]
-    client_share: float
-    server_share: float
+    client_ms: float
+    server_ms: float
 
     def quantile(self, share: float) -> float:
         """Latency in milliseconds that this share of requests met."""
         return 1000 * self.latencies[min(int(share * len(self.latencies)), len(self.latencies) - 1)]
 
+    def client_share(self) -> float:
+        """Of what client and server took of the processors, the client's part."""
+        return self.client_ms / (self.client_ms + self.server_ms)
+
     def refused(self) -> float:
         """Share of malformed requests that were answered with a 4xx."""
         wrong = sum(count for status, count in self.malformed.items() if not 400 <= status < 500)
         return 1 - wrong / max(sum(self.malformed.values()), 1)
+
+
+@dataclass(frozen=True)
+class Alone:
+    """What the predictor did in this process: photos, and its seconds on the clock and of processors."""
+
+    photos: int
+    seconds: float
+    cpu_seconds: float
+
+    @property
+    def photos_a_second(self) -> float:
+        """On the clock."""
+        return self.photos / self.seconds
+
+    @property
+    def cpu_ms(self) -> float:
+        """Of a processor for a photo."""
+        return 1000 * self.cpu_seconds / self.photos
+
+    def and_then(self, other: "Alone") -> "Alone":
+        """Both together."""
+        return Alone(self.photos + other.photos, self.seconds + other.seconds, self.cpu_seconds + other.cpu_seconds)
 
 
 def run(minutes: float = MINUTES, connections: int = CONNECTIONS) -> dict[str, float]:
@@ -123,7 +150,7 @@ def run(minutes: float = MINUTES, connections: int = CONNECTIONS) -> dict[str, f
     _require(load, versions)
     for other, _ in rows.values():
         _require(other, versions[1:] if other is not load else versions)
-    ratios = {name: load.photos_a_second / alone for name, (load, alone) in rows.items()}
+    ratios = {name: load.photos_a_second / alone.photos_a_second for name, (load, alone) in rows.items()}
     return {
         "over_predictor": ratios["normalised"],
         "over_predictor_12_megapixels": ratios["12 megapixels"],
@@ -132,7 +159,7 @@ def run(minutes: float = MINUTES, connections: int = CONNECTIONS) -> dict[str, f
         "malformed_refused": min(each.refused() for each, _ in rows.values()),
         "p50_ms": load.quantile(0.5),
         "p95_ms": load.quantile(0.95),
-        "client_share": load.client_share,
+        "client_share": load.client_share(),
     }
 
 
@@ -151,15 +178,17 @@ class _Asked:
         alone_seconds: float,
         kind: str,
         half_way: Callable[[], None] | None = None,
-    ) -> tuple[Load, float]:
+    ) -> tuple[Load, Alone]:
         """Load for some seconds, and the predictor's photos a second before and after it."""
         before = _alone(predictor, photos, alone_seconds)
         load = self._load(place, seconds, kind, half_way)
         after = _alone(predictor, photos, alone_seconds)
         print(
-            f"{place.name}, {kind}: predictor {before:.1f} and {after:.1f} photos/s, server {load.photos_a_second:.1f}"
+            f"{place.name}, {kind}: predictor {before.photos_a_second:.1f} and {after.photos_a_second:.1f} photos/s, "
+            f"server {load.photos_a_second:.1f}",
+            flush=True,
         )
-        return load, (before + after) / 2
+        return load, before.and_then(after)
 
     def _load(self, place: Path, seconds: float, kind: str, half_way: Callable[[], None] | None) -> Load:
         report = self._folder / "report.json"
@@ -191,29 +220,28 @@ def _read(report: Path, server_cpu: float) -> Load:
     for text in broken[:5]:
         print(f"  broken: {text}")
     unnamed = sum(each["without_version"] for each in seen)
-    cores = seconds * (psutil.cpu_count() or 1)
     return Load(
         photos_a_second=valid["200"] / seconds,
         failed=sum(valid.values()) - valid["200"] + len(broken) + unnamed,
         malformed={int(status): count for status, count in malformed.items()},
         versions=total("versions"),
         latencies=sorted(itertools.chain.from_iterable(each["latencies"] for each in seen)),
-        client_share=content["cpu_seconds"] / cores,
-        server_share=server_cpu / cores,
+        client_ms=1000 * content["cpu_seconds"] / max(valid["200"], 1),
+        server_ms=1000 * server_cpu / max(valid["200"], 1),
     )
 
 
-def _alone(predictor: OnnxPredictor, photos: Sequence[bytes], seconds: float) -> float:
-    """Photos a second of the predictor in this process."""
+def _alone(predictor: OnnxPredictor, photos: Sequence[bytes], seconds: float) -> Alone:
+    """The predictor in this process."""
     names = itertools.cycle([str(number) for number in range(len(photos))])
     looked = predictor.predict(names, lambda name: photos[int(name)], confidence=CONFIDENCE)
     for _ in range(5):
         next(looked)
-    begun, count = time.perf_counter(), 0
+    begun, used, count = time.perf_counter(), time.process_time(), 0
     while time.perf_counter() < begun + seconds:
         next(looked)
         count += 1
-    return count / (time.perf_counter() - begun)
+    return Alone(count, time.perf_counter() - begun, time.process_time() - used)
 
 
 def _require(load: Load, versions: Sequence[str]) -> None:
@@ -225,14 +253,18 @@ def _require(load: Load, versions: Sequence[str]) -> None:
         raise RuntimeError(f"versions {dict(load.versions)} answered, not {versions}")
 
 
-def _print(rows: Mapping[str, tuple[Load, float]], connections: int) -> None:
-    print(f"\n{connections} connections, {THREADS} threads, 5 % malformed; latency in milliseconds\n")
-    print(f"{'':28}{'alone':>8}{'served':>8}{'ratio':>7}{'p50':>7}{'p95':>7}{'p99':>7}{'server':>8}{'client':>8}")
+def _print(rows: Mapping[str, tuple[Load, Alone]], connections: int) -> None:
+    print(f"\n{connections} connections, {THREADS} threads, 5 % malformed; times in milliseconds\n")
+    print(f"{'':28}{'photos a second':>24}{'latency':>21}{'processor a photo':>27}")
+    rates, latencies, used = ("alone", "served"), ("ratio", "p50", "p95", "p99"), ("alone", "server", "client")
+    print(f"{'':28}{rates[0]:>9}{rates[1]:>8}" + "".join(f"{name:>7}" for name in latencies), end="")
+    print("".join(f"{name:>9}" for name in used))
     for name, (load, alone) in rows.items():
+        speeds = f"{alone.photos_a_second:9.1f}{load.photos_a_second:8.1f}"
+        ratio = load.photos_a_second / alone.photos_a_second
         quantiles = "".join(f"{load.quantile(share):7.0f}" for share in (0.5, 0.95, 0.99))
-        shares = f"{load.server_share:8.0%}{load.client_share:8.0%}"
-        ratio = load.photos_a_second / alone
-        print(f"{name:28}{alone:8.1f}{load.photos_a_second:8.1f}{ratio:7.2f}{quantiles}{shares}")
+        took = f"{alone.cpu_ms:9.1f}{load.server_ms:9.1f}{load.client_ms:9.1f}"
+        print(f"{name:28}{speeds}{ratio:7.2f}{quantiles}{took}")
     for name, (load, _) in rows.items():
         print(
             f"{name}: {len(load.latencies)} valid requests, {load.failed} failed; malformed {dict(load.malformed)}; "

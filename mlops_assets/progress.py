@@ -21,6 +21,7 @@ def logged_progress(log: logging.Logger, what: str) -> Callable[[int, int], None
         if done >= total:
             log.info("%d of %d %s in %.0f s", done, total, what, taken)
         else:
-            log.info("%d of %d %s, about %.0f s left", done, total, what, taken / max(done, 1) * (total - done))
+            pace = done / taken if taken else float(done)
+            log.info("%d of %d %s, %.1f a second, about %.0f s left", done, total, what, pace, (total - done) / pace)
 
     return report

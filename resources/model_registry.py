@@ -211,21 +211,24 @@ class ModelRegistry(dg.ConfigurableResource):  # type: ignore[type-arg]
         path = f"{PurePosixPath(source).name}/{name}"
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".download-") as temporary:
-            try:
-                fetched = Path(client.download_artifacts(info.run_id, path, temporary))
-            except Exception as error:  # of whatever kind the artifact store raises
-                if _is_gone(client, info.run_id, path):
-                    raise BrokenVersionError(
-                        f"{name} of model version {info.version} of {self.model_name!r} is gone from the artifact "
-                        f"store. Restore {path} of MLflow run {info.run_id}, or serve another version"
-                    ) from error
-                raise
-            if _sha256(fetched) != info.files[name]:
-                raise BrokenVersionError(
-                    f"{name} of model version {info.version} of {self.model_name!r} is damaged: its bytes are not "
-                    f"those that were registered. Restore {path} of MLflow run {info.run_id}, or serve another version"
-                )
-            fetched.replace(target)
+            remedy = f"Restore {path} of MLflow run {info.run_id}, or serve another version"
+            for _attempt in range(2):  # a download that broke off unnoticed is no damage
+                try:
+                    fetched = Path(client.download_artifacts(info.run_id, path, temporary))
+                except Exception as error:  # of whatever kind the artifact store raises
+                    if _is_gone(client, info.run_id, path):
+                        raise BrokenVersionError(
+                            f"{name} of model version {info.version} of {self.model_name!r} is gone from the artifact "
+                            f"store. {remedy}"
+                        ) from error
+                    raise
+                if _sha256(fetched) == info.files[name]:
+                    fetched.replace(target)
+                    return
+            raise BrokenVersionError(
+                f"{name} of model version {info.version} of {self.model_name!r} is damaged: its bytes are not those "
+                f"that were registered. {remedy}"
+            )
 
     def _model(self, client: Any) -> Any | None:
         from mlflow.exceptions import MlflowException

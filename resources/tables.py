@@ -214,12 +214,32 @@ class Tables(dg.ConfigurableResource):  # type: ignore[type-arg]
                 yield day, _read(path, schema)
 
     def write(
-        self, name: str, frame: pl.DataFrame, schema: Mapping[str, pl.DataType], partition: str | None = None
+        self,
+        name: str,
+        frame: pl.DataFrame,
+        schema: Mapping[str, pl.DataType],
+        partition: str | None = None,
+        code_version: str | None = None,
     ) -> str:
-        """Replace a table that stands beside an asset's own, such as its quarantine, and give its address."""
+        """Replace a table that stands beside an asset's own, such as its quarantine, and give its address.
+
+        With a code version the table says what made it, for `read_if_made_by`.
+        """
         path = self._path(name, partition)
-        write_parquet(conform(frame, name, {name: schema}), path)
+        write_parquet(
+            conform(frame, name, {name: schema}), path, {CODE_VERSION: code_version} if code_version else None
+        )
         return str(path)
+
+    def partitions(self, name: str) -> list[str]:
+        """Partitions that a table has a file of, sorted."""
+        folder = self._base() / name
+        names = [path.name for path in folder.iterdir()] if folder.exists() else []
+        return sorted(n.removesuffix(".parquet") for n in names if n.endswith(".parquet") and not n.startswith("."))
+
+    def remove(self, name: str, partition: str) -> None:
+        """Remove one partition; one that is not there is fine."""
+        self._path(name, partition).unlink(missing_ok=True)
 
     def files(self) -> Iterator[tuple[str, str | None]]:
         """Name and partition of every table that there is, whoever wrote it."""

@@ -32,6 +32,8 @@ def decide_champion(
             f"the alias is gone; version {recorded} goes on serving the catalogue: set the alias, or roll back",
         )
     what = f"the alias names version {alias}, recorded is {f'version {recorded}' if recorded else 'none'}"
+    if recorded is None and last_decision == 0:
+        return Decision(key, None, f"{what}: nothing was trained here yet, and the first retraining records it")
     if busy:
         return Decision(key, None, f"{what}: {busy}, which may be what moved it")
     decision = decide_attempt(key, attempts)

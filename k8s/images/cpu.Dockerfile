@@ -23,13 +23,30 @@ COPY k8s/images/requirements-cpu.lock ./
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv/bin/uv venv --python "$(command -v python)" venv && \
     uv/bin/uv pip sync --python venv/bin/python --require-hashes --no-build requirements-cpu.lock
-# Nearly 300 MB that nothing here loads: tests of packages, their headers, C sources, stubs and source maps, the async
-# Kubernetes client, Arrow's Flight, and the ONNX Runtime for programs in C++.
+# Nearly 500 MB that nothing here loads: tests of packages, their headers, C sources, stubs and source maps, the async
+# Kubernetes client, Arrow's Flight and copies of one of its libraries, the ONNX Runtime for programs in C++ and its
+# tools, AWS services but S3 and its logins, what MLflow has for scikit-learn and Databricks, Great Expectations' pages
+# and editors' schemas, and what OpenVINO has for other processors, other languages and other formats than ONNX. Its
+# telemetry goes too: without that, OpenVINO has nothing to send with.
 RUN find venv/lib -depth \( \
-      -type d \( -name tests -o -path '*/kubernetes/aio' \) -o \
+      -type d \( -name tests -o -path '*/kubernetes/aio' -o -name openvino_telemetry -o -path '*/openvino/cmake' \
+        -o -path '*/openvino/frontend/jax' -o -path '*/openvino/frontend/paddle' \
+        -o -path '*/openvino/frontend/pytorch' -o -path '*/openvino/frontend/tensorflow' \
+        -o -path '*/site-packages/sklearn' -o -path '*/site-packages/skops' -o -path '*/databricks/sdk' \
+        -o -path '*/sqlalchemy/testing' -o -path '*/great_expectations/datasource/fluent/schemas' \
+        -o -path '*/great_expectations/render/view/static' \
+        -o -path '*/onnxruntime/transformers' -o -path '*/onnxruntime/quantization' -o -path '*/onnxruntime/tools' \
+        -o -path '*/botocore/data/*' ! -path '*/botocore/data/s3*' ! -path '*/botocore/data/ss*' \
+           ! -path '*/botocore/data/st*' \) -o \
       -type f \( -name '*.map' -o -name '*.h' -o -name '*.hpp' -o -name '*.pxd' -o -name '*.pyx' -o -name '*.a' \
         -o -name '*.c' -o -name '*.pyi' -o -name 'libarrow_flight.so.*' -o -name 'libarrow_python_flight.so*' \
-        -o -name '_flight.*.so' -o -name 'libonnxruntime.so.*' \) \
+        -o -name '_flight.*.so' \
+        -o -name 'libarrow_python.so' -o -name 'libarrow_python.so.*.*.*' -o -name '_pyarrow_cpp_tests.*' \
+        -o -name 'libonnxruntime.so.*' \
+        -o -name 'libopenvino_intel_[gn]pu_plugin.so' -o -path '*/openvino/libs/cache.json' \
+        -o -name 'libopenvino_auto*_plugin.so' -o -name 'libopenvino_hetero_plugin.so' -o -name 'libopenvino_c.so.*' \
+        -o -name 'libopenvino_jax_*' -o -name 'libopenvino_paddle_*' -o -name 'libopenvino_pytorch_*' \
+        -o -name 'libopenvino_tensorflow_*' -o -name 'libopenvino_gguf_*' \) \
     \) -exec rm -rf '{}' +
 # The image never changes, so bytecode need not be held against its source.
 RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash venv/lib && \

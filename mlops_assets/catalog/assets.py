@@ -1,6 +1,7 @@
 """What is in which enclosure: found on photos, counted over visits, written for people and programs to read."""
 
 import datetime as dt
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -38,16 +39,17 @@ def detections(
     tables: Tables,
     machine: Machine,
     use_case: dg.ResourceParam[UseCase],
-) -> pl.DataFrame:
+) -> Iterator[dg.Output[pl.DataFrame]]:
     """What the champion finds on a day's usable photos; photos that it has looked at before are not looked at again."""
     from mlops_assets.catalog.detecting import detect_day
+    from mlops_assets.catalog.looked_at import LookedAt
     from mlops_assets.catalog.samples import busiest_photo, with_names
 
     champion, day = latest_champion(tables), context.partition_key
+    looked_at = LookedAt(tables, day, own_code_version(context), champion.version) if champion else None
     findings = detect_day(
         clean_photos,
-        previous=tables.read_if_made_by(own_code_version(context), "detections", DETECTIONS, day),
-        previous_unknown=tables.read("unknown_equipment", UNKNOWN_EQUIPMENT, day),
+        looked_at=looked_at,
         champion=champion,
         download=lambda champion, name, sha256: model_registry.download(
             champion.version, name, Path(machine.scratch) / "models", sha256
@@ -55,23 +57,27 @@ def detections(
         read_photo=photo_store.read_photo,
         threads=machine.threads,
         progress=logged_progress(context.log, "photos looked at"),
+        device=machine.device,
     )
     # Before the detections, which tell what need not be looked at again.
     tables.write("unknown_equipment", findings.unknown_equipment, UNKNOWN_EQUIPMENT, day)
     found = findings.detections
     strangest = findings.unknown_equipment.sort("score", descending=True, nulls_last=True)
     sample = busiest_photo(found, champion, use_case.inventory, photo_store.read_photo)
-    context.add_output_metadata(
-        {
-            "model_version": champion.version if champion else "no champion yet",
-            "photos": found["photo_id"].n_unique(),
-            "classes": counts(with_names(found, champion), "class_name"),
-            "unknown_equipment": findings.unscored or preview(strangest),
-            "preview": preview(found),
-            **({"sample": photo(*sample)} if sample else {}),
-        }
-    )
-    return found
+    metadata = {
+        "model_version": champion.version if champion else "no champion yet",
+        "photos": found["photo_id"].n_unique(),
+        "looked_at_now": findings.looked_at,
+        "runtime": findings.runtime,
+        "classes": counts(with_names(found, champion), "class_name"),
+        "unknown_equipment": findings.unscored or preview(strangest),
+        "preview": preview(found),
+        **({"sample": photo(*sample)} if sample else {}),
+    }
+    yield dg.Output(found, metadata=metadata)
+    # Dagster goes on here when the table is written.
+    if looked_at is not None:
+        looked_at.clear()
 
 
 @dg.asset(

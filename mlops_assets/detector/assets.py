@@ -138,7 +138,7 @@ def detector_weights(
             listener=journal.listener(),
             shelf=shelf,
         )
-    mlflow.log_metrics({"export_parity": candidate.metrics["export_parity"]})
+    mlflow.log_metrics({k: v for k, v in candidate.metrics.items() if k.startswith("export_parity")})
     model_version = model_registry.register(mlflow.run_id, candidate.files, candidate.tags).version
     shelf.delete()
     mlflow.set_tags({"model_version": model_version, **candidate.tags})

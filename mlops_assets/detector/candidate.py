@@ -23,9 +23,10 @@ from mlops_assets.detector.epochs import EpochProgress
 from mlops_assets.detector.export import export_onnx
 from mlops_assets.detector.mlflow_model import write_mlflow_model
 from mlops_assets.detector.other_champion import OtherChampion
-from mlops_assets.detector.parity import ParityResult, measure_parity
+from mlops_assets.detector.parity import ParityResult, measure_parity, parity_tags, worst
 from mlops_assets.detector.predictor import OnnxPredictor
 from mlops_assets.detector.references import build_references
+from mlops_assets.detector.runtimes import installed_runtimes
 from mlops_assets.detector.training import TrainingListener, TrainingResult, train
 from mlops_assets.detector.weights import StartingPoint, fetch_weights, require_hash, starting_point
 from mlops_assets.detector.widening import arranged
@@ -34,7 +35,7 @@ from mlops_assets.use_case import TrainingRules
 from resources.checkpoints import CheckpointShelf
 
 PARITY_CONFIDENCE = 0.25
-"""Detections compared between PyTorch and ONNX: those that could count."""
+"""Detections compared between PyTorch and the export: those that could count."""
 
 Download = Callable[[str, str], Path]
 """Local path of a file (second) of a model version (first)."""
@@ -212,7 +213,7 @@ def train_candidate(
     predictor = OnnxPredictor(onnx, class_ids, threads=machine.threads)
     parity = measure_parity(
         result.weights,
-        predictor,
+        [OnnxPredictor(onnx, class_ids, threads=machine.threads, runtime=name) for name in installed_runtimes()],
         map(read_photo, test_photos),
         confidence=PARITY_CONFIDENCE,
         threads=machine.threads,
@@ -225,7 +226,7 @@ def _candidate(
     result: TrainingResult,
     onnx: Path,
     references: Path,
-    parity: ParityResult,
+    parity: list[ParityResult],
     class_map: Mapping[int, str],
     manifest: Mapping[str, Any],
     rules: TrainingRules,
@@ -258,9 +259,13 @@ def _candidate(
             "training_seconds": f"{result.seconds:.0f}",
             "training_epochs": str(result.epochs),
             "training_batch": str(result.batch),
-            "parity": json.dumps([parity.matched, parity.total]),
+            **parity_tags(parity),
         },
-        metrics={**result.metrics, "export_parity": parity.share},
+        metrics={
+            **result.metrics,
+            "export_parity": worst(parity).share,
+            **{f"export_parity_{each.runtime}": each.share for each in parity},
+        },
         curves=result.curves,
         started_from=start.reason,
         origin=origin,

@@ -6,7 +6,7 @@ registry first, then the alias is moved, last (by the caller) the table is writt
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
@@ -18,6 +18,8 @@ from mlops_assets.detector.promotion import Decision
 
 RUN_TAG = "decided_in_run"
 """On a version: the Dagster run that decided on it last."""
+
+_OUTCOME_TAG = "decision"
 
 ONLY_IN_WORDS = ("e", "f")
 """Criteria that a person overrides only by naming them: what fails them was not measured on what would serve, or not
@@ -122,15 +124,7 @@ class Desk:
                 raise OrderError(f"The alias names no version, so there is nothing to follow; {self._recorded} stays")
             return moved
         outcome = self._decide(order)
-        self.registry.set_tags(
-            outcome.version,
-            {
-                "promoted": str(outcome.promoted).lower(),
-                "reasons": json.dumps(outcome.reasons, ensure_ascii=False),
-                "decision": json.dumps([outcome.kind, outcome.by, outcome.why, outcome.provisional]),
-                RUN_TAG: self.run_id,
-            },
-        )
+        self.registry.set_tags(outcome.version, _tags(outcome, self.run_id))
         self._move(outcome)
         return [*moved, outcome]
 
@@ -152,9 +146,7 @@ class Desk:
         for version in sorted(versions):
             tags = self.registry.version(version).tags
             if tags.get(RUN_TAG) == self.run_id:
-                kind, by, why, provisional = json.loads(tags["decision"])
-                reasons = json.loads(tags["reasons"])
-                return Outcome(version, tags["promoted"] == "true", reasons, kind, by, why, provisional)
+                return Outcome(**json.loads(tags[_OUTCOME_TAG]))
         return None
 
     def _decide(self, order: Order) -> Outcome:
@@ -235,7 +227,8 @@ class Desk:
         self._must_be_sound(serving.version, f"; set the alias to {self._recorded} again" if self._recorded else "")
         run = serving.tags.get(RUN_TAG)
         before = f"version {self._recorded}" if self._recorded else "none"
-        if run is not None and serving.tags.get("promoted") == "true" and run not in self.history["run_id"]:
+        unrecorded = run is not None and run not in self.history["run_id"]
+        if unrecorded and json.loads(serving.tags[_OUTCOME_TAG])["promoted"]:
             how = f"by run {run}, which ended before it was recorded"
         else:
             how = "outside Dagster"
@@ -252,6 +245,15 @@ class Desk:
     def _serving(self) -> str | None:
         serving = self.registry.champion()
         return serving.version if serving else None
+
+
+def _tags(outcome: Outcome, run_id: str) -> dict[str, str]:
+    """What MLflow keeps: the outcome for the next attempt of a killed step; for people, what a candidate was told."""
+    kept = {_OUTCOME_TAG: json.dumps(asdict(outcome), ensure_ascii=False), RUN_TAG: run_id}
+    if outcome.kind in told.MOVES:
+        return kept
+    reasons = json.dumps(outcome.reasons, ensure_ascii=False)
+    return {**kept, "promoted": str(outcome.promoted).lower(), "reasons": reasons}
 
 
 def _letters(criteria: list[str]) -> str:

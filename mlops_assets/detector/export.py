@@ -7,9 +7,9 @@ import ast
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mlops_assets.detector.feature_maps import CHANNELS, FeatureMapError, with_features
 from mlops_assets.detector.ultralytics_setup import prepare_ultralytics
@@ -29,7 +29,7 @@ class OnnxMetadata:
 
     Attributes:
         class_names: Stable names by index.
-        image_size: Side of its square input, pixels.
+        image_size: Long side of its input, pixels.
         feature_channels: Of each map in its features; empty where it was exported without.
     """
 
@@ -39,7 +39,10 @@ class OnnxMetadata:
 
 
 def export_onnx(weights: Path, target: Path, image_size: int, *, threads: int = 1) -> Path:
-    """Export weights to ONNX with input (batch, 3, image_size, image_size) and output (batch, 4 + classes, anchors).
+    """Export weights to ONNX with input (batch, 3, rows, columns) and output (batch, 4 + classes, anchors).
+
+    Batch, rows and columns are dynamic, the latter multiples of 32. Both runtimes read the one file, so that one hash
+    names what serves.
 
     Boxes are centre, width and height in input pixels, scores after the sigmoid. Both yolo11 and yolo26 export the
     one-to-many head, which is the one that training validates. A second output, `features`, is the finest level of the
@@ -48,7 +51,7 @@ def export_onnx(weights: Path, target: Path, image_size: int, *, threads: int = 
     Args:
         weights: Ultralytics checkpoint.
         target: The .onnx file, written atomically.
-        image_size: Side of the square input, pixels, a multiple of 32.
+        image_size: Long side of the input, pixels, a multiple of 32.
         threads: CPU threads of torch meanwhile.
 
     Raises:
@@ -76,13 +79,12 @@ def export_onnx(weights: Path, target: Path, image_size: int, *, threads: int = 
     return target
 
 
-def read_metadata(session: Any, path: Path) -> OnnxMetadata:
-    """Read class names and image size from an open onnxruntime session of `path`.
+def read_metadata(properties: Mapping[str, str], path: Path) -> OnnxMetadata:
+    """Read class names and image size from what the model of `path` says of itself.
 
     Raises:
         ExportError: Not an export of `export_onnx`.
     """
-    properties = session.get_modelmeta().custom_metadata_map
     try:
         names = ast.literal_eval(properties["names"])
         height, width = ast.literal_eval(properties["imgsz"])

@@ -15,7 +15,7 @@ from mlops_assets.detector.comparison import Comparison, compare, enclosures_by_
 from mlops_assets.detector.evaluation import choose_thresholds, score
 from mlops_assets.detector.matching import Matches, match_predictions
 from mlops_assets.detector.merged_classes import resolve_classes, resolve_thresholds
-from mlops_assets.detector.parity import ParityResult
+from mlops_assets.detector.parity import parity_of
 from mlops_assets.detector.promotion import Decision, decide, unusable
 from mlops_assets.detector.snapshot import MEASURED_SPLITS
 from mlops_assets.detector.snapshot_predictions import SnapshotPredictions
@@ -149,11 +149,10 @@ def decide_on(
     for version in (candidate, champion) if champion else (candidate,):
         _must_be_measured(version.version, evaluation, predictions, dataset)
     manifest = download(candidate.version, files.MANIFEST)
-    matched, total = json.loads(candidate.tags.get("parity", "[0, 0]"))
     return decide(
         evaluation.filter(pl.col("model_version") == candidate.version),
         _comparison(candidate, champion, predictions, dataset, rules, links_of(manifest)) if champion else None,
-        ParityResult(matched, total),
+        parity_of(candidate.tags),
         _leakage(manifest, dataset),
         rules,
         test_enclosures=enclosures_by_class(dataset),

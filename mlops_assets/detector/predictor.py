@@ -1,7 +1,8 @@
 """Batch and live inference with the exported model; no torch here.
 
-Every photo goes through `photos/pixels.network_input`, as dataset export does. Reading and decoding the next photos
-runs beside the network.
+Every photo goes through `photos/pixels.network_input`, as dataset export does. As many photos as there are threads are
+worked on beside each other, each from its bytes to its boxes, so that no core waits for another. The runtimes are in
+`runtimes.py`.
 """
 
 from collections import deque
@@ -19,7 +20,9 @@ from mlops_assets.boxes import BOX_COLUMNS, BOX_SCHEMA
 from mlops_assets.class_keys import class_key
 from mlops_assets.detector.export import read_metadata
 from mlops_assets.detector.feature_maps import FEATURES
+from mlops_assets.detector.runtimes import Runtime, open_network
 from mlops_assets.detector.suppression import NMS_IOU, Detections, suppress
+from mlops_assets.photos.parallel import opencv_alone
 from mlops_assets.photos.pixels import Letterbox, UnreadableImageError, network_input
 
 PREDICTIONS = pl.Schema(
@@ -43,7 +46,7 @@ class Observation:
         detections: After suppression, boxes relative to the upright photo (centre, width, height).
         raw: (4 + classes, anchors), see `OnnxPredictor.raw`.
         features: (channels, rows, columns) of the finest level, see `feature_maps`; None where the model was exported
-            without them.
+            without them, or nobody asked.
         placed: How the photo lies on the network's input.
     """
 
@@ -54,48 +57,53 @@ class Observation:
     placed: Letterbox
 
 
-_Prepared = tuple[str, npt.NDArray[np.float32], Letterbox]
-
-
 class PredictionError(RuntimeError):
     """The model does not fit its class list, or a photo cannot be read; the message says which and what to do."""
 
 
 class OnnxPredictor:
-    """An exported detector, open for inference on the CPU.
+    """An exported detector, open for inference.
 
     Args:
         path: Model of `export.export_onnx`.
         class_ids: The class of each output index, in order.
-        threads: CPU threads of the network, and as many for reading and decoding.
+        threads: CPU threads, and photos that are worked on at a time.
+        device: `cpu`, or a GPU, see `runtimes.open_network`.
+        runtime: None for the faster one.
 
     Raises:
         PredictionError: The file is missing, or its class names are not those of `class_ids`.
+        NetworkError: The runtime cannot read it.
         ExportError: Not an export of `export_onnx`.
     """
 
-    def __init__(self, path: Path, class_ids: Sequence[int], *, threads: int) -> None:
-        import onnxruntime
-
+    def __init__(
+        self,
+        path: Path,
+        class_ids: Sequence[int],
+        *,
+        threads: int,
+        device: str = "cpu",
+        runtime: Runtime | None = None,
+    ) -> None:
         if not path.is_file():
             raise PredictionError(f"No model at {path}; download or export it first")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        metadata = read_metadata(self._session, path)
+        self._network = open_network(path, threads=threads, device=device, runtime=runtime)
+        metadata = read_metadata(self._network.properties, path)
         expected = tuple(class_key(class_id) for class_id in class_ids)
         if metadata.class_names != expected:
             raise PredictionError(
                 f"{path} finds {', '.join(metadata.class_names)}, but the class list says {', '.join(expected)}; "
                 "take the class map stored with this model version"
             )
+        self.runtime = self._network.runtime
+        self.description = self._network.description
         self.image_size = metadata.image_size
         self.class_ids = np.asarray(class_ids, dtype=np.int32)
-        self._threads = threads
-        self._input = self._session.get_inputs()[0].name
-        self._outputs = [output.name for output in self._session.get_outputs()]
         self.feature_channels = metadata.feature_channels
+        self.threads = threads
+        self.ahead = 2 * threads
+        """Photos that `observe` has begun with and not yet given."""
 
     @property
     def has_features(self) -> bool:
@@ -103,9 +111,8 @@ class OnnxPredictor:
         return bool(self.feature_channels)
 
     def raw(self, tensor: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Run the network on (batch, 3, size, size), RGB, 0 to 1; returns (batch, 4 + classes, anchors)."""
-        (output,) = self._session.run(self._outputs[:1], {self._input: tensor})
-        return np.asarray(output, dtype=np.float32)
+        """Run the network on (batch, 3, rows, columns), RGB, 0 to 1; returns (batch, 4 + classes, anchors)."""
+        return self._network.run(tensor, self._network.outputs[:1])[0]
 
     def raw_with_features(
         self, tensor: npt.NDArray[np.float32]
@@ -113,11 +120,13 @@ class OnnxPredictor:
         """As `raw`, with the features, (batch, channels, rows, columns), where the model has them."""
         if not self.has_features:
             return self.raw(tensor), None
-        output, features = self._session.run([self._outputs[0], FEATURES], {self._input: tensor})
-        return np.asarray(output, dtype=np.float32), np.asarray(features, dtype=np.float32)
+        output, features = self._network.run(tensor, [self._network.outputs[0], FEATURES])
+        return output, features
 
     def detect(self, content: bytes, *, confidence: float, iou: float = NMS_IOU) -> Detections:
-        """Detect in one photo; boxes are centre, width and height relative to the upright photo.
+        """Detect in one photo, on one thread; boxes are centre, width and height relative to the upright photo.
+
+        May be called from several threads.
 
         Raises:
             UnreadableImageError: Not a picture, or a broken one.
@@ -134,7 +143,7 @@ class OnnxPredictor:
         iou: float = NMS_IOU,
     ) -> Iterator[tuple[str, Detections]]:
         """Detect in many photos, in their order; as `observe`, of which photo_id and detections are given."""
-        for seen in self.observe(photo_ids, read_photo, confidence=confidence, iou=iou):
+        for seen in self.observe(photo_ids, read_photo, confidence=confidence, iou=iou, features=False):
             yield seen.photo_id, seen.detections
 
     def observe(
@@ -144,36 +153,39 @@ class OnnxPredictor:
         *,
         confidence: float,
         iou: float = NMS_IOU,
+        features: bool = True,
     ) -> Iterator[Observation]:
-        """Look at many photos, in their order; at most 2 x threads + 1 decoded photos are held at a time.
+        """Look at many photos, in their order; at most `ahead` + 1 are held at a time.
 
         Args:
             photo_ids: Consumed as the work goes on, so that it may be endless.
             read_photo: Bytes of a photo; called from several threads. What it raises ends the iteration.
             confidence: Lowest confidence kept, exclusive.
             iou: Overlap above which the weaker of two boxes of one class is dropped.
+            features: Whether they are wanted, where the model has them.
 
         Raises:
             PredictionError: A photo's bytes are no picture.
         """
 
-        def prepare(photo_id: str) -> _Prepared:
+        def look(photo_id: str) -> Observation:
             try:
-                return photo_id, *network_input(read_photo(photo_id), self.image_size)
+                tensor, placed = network_input(read_photo(photo_id), self.image_size)
             except UnreadableImageError as error:
                 raise PredictionError(f"Photo {photo_id} cannot be decoded ({error}); ingest its day again") from error
+            raw, maps = self.raw_with_features(tensor[None]) if features else (self.raw(tensor[None]), None)
+            found = _placed_detections(raw[0], placed, confidence, iou)
+            return Observation(photo_id, found, raw[0], None if maps is None else maps[0], placed)
 
         todo = iter(photo_ids)
-        with ThreadPoolExecutor(self._threads, thread_name_prefix="decode") as pool:
-            pending: deque[Future[_Prepared]] = deque()
+        with opencv_alone(), ThreadPoolExecutor(self.threads, thread_name_prefix="photos") as pool:
+            pending: deque[Future[Observation]] = deque()
             try:
-                pending.extend(pool.submit(prepare, photo_id) for photo_id in islice(todo, 2 * self._threads))
+                pending.extend(pool.submit(look, photo_id) for photo_id in islice(todo, self.ahead))
                 while pending:
-                    photo_id, tensor, placed = pending.popleft().result()
-                    pending.extend(pool.submit(prepare, following) for following in islice(todo, 1))
-                    raw, features = self.raw_with_features(tensor[None])
-                    found = _placed_detections(raw[0], placed, confidence, iou)
-                    yield Observation(photo_id, found, raw[0], None if features is None else features[0], placed)
+                    seen = pending.popleft().result()
+                    pending.extend(pool.submit(look, following) for following in islice(todo, 1))
+                    yield seen
             finally:
                 for future in pending:
                     future.cancel()
@@ -210,23 +222,36 @@ def detect_photos(
     Raises:
         PredictionError: A photo's bytes are no picture.
     """
-    frames = [PREDICTIONS.to_frame()]
-    for done, seen in enumerate(predictor.observe(photo_ids, read_photo, confidence=confidence), start=1):
-        frames.append(_rows(seen.photo_id, seen.detections, predictor.class_ids, model_version))
+    found = []
+    seen_by = predictor.observe(photo_ids, read_photo, confidence=confidence, features=also is not None)
+    for done, seen in enumerate(seen_by, start=1):
+        found.append((seen.photo_id, seen.detections))
         if also is not None:
             also(seen)
         if progress is not None:
             progress(done)
-    return pl.concat(frames)
+    return prediction_rows(found, predictor.class_ids, model_version)
 
 
-def _rows(photo_id: str, found: Detections, class_ids: npt.NDArray[np.int32], model_version: str) -> pl.DataFrame:
-    n = len(found.index)
-    columns: dict[str, object] = {
-        "photo_id": [photo_id] * max(n, 1),
-        "class_id": class_ids[found.index] if n else [None],
-        "confidence": found.confidence.astype(np.float64) if n else [None],
-        "model_version": [model_version] * max(n, 1),
+def prediction_rows(
+    found: Sequence[tuple[str, Detections]], class_ids: npt.NDArray[np.int32], model_version: str
+) -> pl.DataFrame:
+    """Rows of `PREDICTIONS` for what was found on each photo, by photo_id."""
+    if not found:
+        return PREDICTIONS.to_frame()
+    counts = [len(each.index) for _, each in found]
+    rows = np.maximum(counts, 1)
+    nothing = np.repeat(np.equal(counts, 0), rows)
+
+    def column(parts: list[npt.NDArray[np.generic]], empty: float) -> pl.Series:
+        filled = [part if len(part) else np.array([empty], part.dtype) for part in parts]
+        return pl.Series(np.concatenate(filled)).set(pl.Series(nothing), None)
+
+    columns = {
+        "photo_id": np.repeat([photo_id for photo_id, _ in found], rows),
+        "class_id": column([class_ids[each.index] for _, each in found], 0),
+        "confidence": column([each.confidence.astype(np.float64) for _, each in found], 0.0),
+        **{name: column([each.boxes[:, i] for _, each in found], 0.0) for i, name in enumerate(BOX_COLUMNS)},
+        "model_version": [model_version] * int(rows.sum()),
     }
-    columns |= {name: found.boxes[:, i] if n else [None] for i, name in enumerate(BOX_COLUMNS)}
     return pl.DataFrame(columns, schema_overrides=PREDICTIONS).select(PREDICTIONS.names())

@@ -159,7 +159,7 @@ def _new_classes(measured: Mapping[int, float], rules: PromotionRules, names: Ma
 def _parity(parity: ParityResult) -> _Finding:
     if parity.total == 0:
         return _Finding("e", False, "export parity could not be measured: nothing was detected on the test photos")
-    words = f"{parity.matched} of {parity.total} detections agree between PyTorch and ONNX"
+    words = f"{parity.matched} of {parity.total} detections agree between PyTorch and {parity.runtime}"
     return _Finding("e", parity.holds, f"{words}, {parity.share:.2%} (at least {MIN_SHARE:.1%})")
 
 

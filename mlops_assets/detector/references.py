@@ -83,7 +83,7 @@ def _looks(predictor: OnnxPredictor, boxes: pl.DataFrame, read_photo: Callable[[
     drawn = shuffled.group_by("class_id", maintain_order=True).head(MAX_BOXES_PER_CLASS).sort(order)
     labelled = {key[0]: rows.select(BOX_COLUMNS).to_numpy() for key, rows in boxes.group_by("photo_id")}
     for (photo_id,), rows in drawn.group_by("photo_id", maintain_order=True):
-        tensor, placed = network_input(read_photo(str(photo_id)), predictor.image_size)
+        tensor, placed = network_input(read_photo(str(photo_id)), predictor.image_size, square=True)
         for scale in SCALES:
             yield _look(predictor, tensor, placed, rows, labelled[photo_id], scale)
 

@@ -72,14 +72,14 @@ def pool(features: Floats, boxes: npt.NDArray[np.float64], image_size: int, chan
     Args:
         features: (channels, rows, columns) of one photo.
         boxes: (n, 4), x1, y1, x2, y2 in input pixels.
-        image_size: Side of the network's input, pixels.
+        image_size: Long side of the network's input, pixels.
         channels: Of each map that was joined.
 
     Returns:
         (n, channels).
     """
     rows, columns = features.shape[1:]
-    stride = image_size / columns
+    stride = image_size / max(rows, columns)
     y, y_next, y_weight = _between(boxes[:, 1], boxes[:, 3], _SAMPLES[0], stride, rows)
     x, x_next, x_weight = _between(boxes[:, 0], boxes[:, 2], _SAMPLES[1], stride, columns)
     wy, wx = y_weight[:, :, None], x_weight[:, None, :]

@@ -171,3 +171,20 @@ DETECTOR_SLICES = pl.Schema(
 n in boxes, ap50 macro with its 95 % bootstrap interval, precision and recall micro at the stored thresholds; judgeable
 says whether there are photos and enclosures enough to read anything from it.
 """
+
+OLD_CLASS_CHANGE = pl.Schema(
+    {
+        "model_version": pl.String(),
+        "champion_version": pl.String(),
+        "class_id": pl.Int32(),
+        "old": pl.Boolean(),
+        "champion_ap50": pl.Float64(),
+        "candidate_ap50": pl.Float64(),
+        "change": pl.Float64(),
+        "n": pl.Int64(),
+    }
+)
+"""Beside the evaluation, one row a class of candidate or champion on test: what the retraining did to it.
+
+old: the champion knows the class; change and figures are null where there is no test box, or no champion's figure.
+"""

@@ -14,6 +14,7 @@ from mlops_assets.detector.candidate import Download, ModelVersion
 from mlops_assets.detector.champion import parse_class_map
 from mlops_assets.detector.export import ExportError
 from mlops_assets.detector.predictor import OnnxPredictor, PredictionError
+from mlops_assets.detector.runtimes import NetworkError
 from resources.model_errors import BrokenVersionError
 
 REQUIRED = (files.WEIGHTS, files.ONNX, files.MANIFEST)
@@ -58,13 +59,7 @@ def _export_faults(version: ModelVersion, path: Path, threads: int) -> list[str]
     from onnxruntime.capi import onnxruntime_pybind11_state as onnx_errors
 
     # What onnxruntime says of the file's contents; its other errors are about the machine.
-    unreadable = (
-        onnx_errors.InvalidProtobuf,
-        onnx_errors.InvalidGraph,
-        onnx_errors.InvalidArgument,
-        onnx_errors.NotImplemented,
-        onnx_errors.Fail,
-    )
+    run_errors = (onnx_errors.InvalidArgument, onnx_errors.NotImplemented, onnx_errors.Fail)
     if "class_map" not in version.tags:
         return ["it was registered without a class map"]
     class_ids = list(parse_class_map(version.tags["class_map"]))
@@ -74,10 +69,12 @@ def _export_faults(version: ModelVersion, path: Path, threads: int) -> list[str]
         output = predictor.raw(np.zeros((1, 3, size, size), dtype=np.float32))
     except PredictionError as error:
         return [f"its class map is not that of its export: {error}"]
+    except NetworkError as error:
+        return [f"its export cannot be opened: {error}"]
     except ExportError as error:
         return [f"its export is none of this project's: {error}"]
-    except unreadable as error:
-        return [f"its export cannot be opened: {error}"]
+    except (RuntimeError, *run_errors) as error:  # OpenVINO knows no errors of its own
+        return [f"its export cannot be run: {error}"]
     if output.shape[:2] != (1, 4 + len(class_ids)):
         return [f"its export gives an output of {output.shape}, not (1, {4 + len(class_ids)}, boxes)"]
     return [] if np.isfinite(output).all() else ["its export gives values that are no numbers"]

@@ -37,7 +37,7 @@ def map_in_threads(
     workers = workers or available_cores()
     pending: set[Future[Result]] = set()
     waiting = iter(items)
-    with _opencv_alone(), ThreadPoolExecutor(workers, thread_name_prefix="photos") as pool:
+    with opencv_alone(), ThreadPoolExecutor(workers, thread_name_prefix="photos") as pool:
         try:
             while True:
                 pending |= {pool.submit(function, item) for item in islice(waiting, 2 * workers - len(pending))}
@@ -52,7 +52,7 @@ def map_in_threads(
 
 
 @contextmanager
-def _opencv_alone() -> Iterator[None]:
+def opencv_alone() -> Iterator[None]:
     """OpenCV's own threads within each call would only stand in the way of those that work on other photos."""
     import cv2
 

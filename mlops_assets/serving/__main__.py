@@ -75,8 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (SettingsError, UseCaseError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    import cv2
     import uvicorn
 
+    cv2.setNumThreads(1)  # as many photos as there are threads are decoded beside each other
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     uvicorn.run(
         app,

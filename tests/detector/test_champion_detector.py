@@ -29,6 +29,7 @@ from mlops_assets.detector.schema import (
     DETECTOR_WEIGHTS,
 )
 from mlops_assets.detector.snapshot import SPLIT_PREDICTIONS
+from mlops_assets.detector.snapshot_predictions import SnapshotPredictions
 from mlops_assets.jobs import DECIDE_CHAMPION, ROLLBACK, champion_config
 from mlops_assets.use_case import UseCase
 from resources.mlflow_client import ensure_experiment, open_client
@@ -94,8 +95,7 @@ class House:
                 info,
                 self.dataset,
                 download=self.download,
-                read_photo=self.photos.__getitem__,
-                threads=1,
+                predictions=SnapshotPredictions(self.dataset, self.photos.__getitem__, threads=1),
                 default_threshold=0.3,
                 is_candidate=info.version == version,
             )

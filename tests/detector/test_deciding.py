@@ -214,6 +214,7 @@ def test_rollbacks_go_further_back_and_not_forward_again(house: House) -> None:
     assert house.history.item(-1, "reasons").to_list() == [
         "rolled back from version 5 to 1 by Ada because the fans are missed"
     ]
+    assert house.registry.known["1"].tags["reasons"] == '["(a) passed: well"]', "what it was told as a candidate stays"
 
 
 def test_a_rollback_to_a_named_version_wants_one_that_served_and_is_whole(house: House) -> None:

@@ -12,17 +12,27 @@ import torch
 from tiny_detector import CLASS_IDS, IMAGE_SIZE, Trained, lively_detector, save_checkpoint
 
 from mlops_assets.catalog.schema import DETECTIONS
-from mlops_assets.detector.export import ExportError, export_onnx
-from mlops_assets.detector.parity import ParityResult, measure_parity
+from mlops_assets.detector.export import OPSET, ExportError, export_onnx
+from mlops_assets.detector.parity import ParityResult, measure_parity, parity_of, parity_tags, worst
 from mlops_assets.detector.predictor import PREDICTIONS, OnnxPredictor, PredictionError, detect_photos
+from mlops_assets.detector.runtimes import RUNTIMES, Runtime
 from mlops_assets.detector.suppression import NMS_IOU, suppress
 from mlops_assets.detector.weights import WeightsError, load_model
 from mlops_assets.photos.pixels import network_input
 
 
+def opened(model: Path) -> dict[Runtime, OnnxPredictor]:
+    return {name: OnnxPredictor(model, CLASS_IDS, threads=2, runtime=name) for name in RUNTIMES}
+
+
 @pytest.fixture(scope="module")
-def predictor(onnx_model: Path) -> OnnxPredictor:
-    return OnnxPredictor(onnx_model, CLASS_IDS, threads=2)
+def predictors(onnx_model: Path) -> dict[Runtime, OnnxPredictor]:
+    return opened(onnx_model)
+
+
+@pytest.fixture(scope="module")
+def predictor(predictors: dict[Runtime, OnnxPredictor]) -> OnnxPredictor:
+    return predictors["openvino"]
 
 
 def grey(size: int = 64) -> bytes:
@@ -33,33 +43,57 @@ def test_predictions_have_the_columns_of_the_detections_table() -> None:
     assert PREDICTIONS == DETECTIONS
 
 
-def test_the_export_has_raw_output_and_any_batch_size(predictor: OnnxPredictor) -> None:
-    assert predictor.image_size == IMAGE_SIZE
-    tensor = np.random.default_rng(0).random((3, 3, IMAGE_SIZE, IMAGE_SIZE), dtype=np.float32)
-    batched = predictor.raw(tensor)
-    assert batched.shape == (3, 4 + len(CLASS_IDS), (12 * 12 + 6 * 6 + 3 * 3))
-    assert np.allclose(batched[1], predictor.raw(tensor[1:2])[0], atol=1e-4)
-
-
-def test_the_export_agrees_with_pytorch(
-    predictor: OnnxPredictor, lively_weights: Path, photos: dict[str, bytes]
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_the_export_has_raw_output_any_batch_size_and_any_sides(
+    predictors: dict[Runtime, OnnxPredictor], runtime: Runtime
 ) -> None:
-    parity = measure_parity(lively_weights, predictor, photos.values(), confidence=0.2, threads=2)
-    assert parity.total > 10
-    assert parity.share == 1.0
-    assert parity.holds
+    predictor = predictors[runtime]
+    assert predictor.image_size == IMAGE_SIZE
+    for batch, rows, columns in ((1, 96, 96), (2, 96, 96), (5, 64, 96)):
+        tensor = np.random.default_rng(0).random((batch, 3, rows, columns), dtype=np.float32)
+        batched = predictor.raw(tensor)
+        cells = rows * columns // 64
+        assert batched.shape == (batch, 4 + len(CLASS_IDS), cells + cells // 4 + cells // 16)
+        assert np.allclose(batched[-1], predictor.raw(tensor[-1:])[0], atol=1e-3)
+
+
+def test_the_export_needs_the_pinned_opset(onnx_model: Path) -> None:
+    import onnx
+
+    assert [entry.version for entry in onnx.load(str(onnx_model)).opset_import if not entry.domain] == [OPSET]
+
+
+def test_the_export_agrees_with_pytorch_in_each_runtime(
+    predictors: dict[Runtime, OnnxPredictor], lively_weights: Path, photos: dict[str, bytes]
+) -> None:
+    measured = measure_parity(lively_weights, list(predictors.values()), photos.values(), confidence=0.2, threads=2)
+    assert [parity.runtime for parity in measured] == list(RUNTIMES)
+    for parity in measured:
+        assert parity.total > 10
+        assert parity.share == 1.0
+        assert parity.holds
 
 
 def test_parity_fails_for_other_weights(
-    predictor: OnnxPredictor, lively_weights: Path, photos: dict[str, bytes], tmp_path: Path
+    predictors: dict[Runtime, OnnxPredictor], lively_weights: Path, photos: dict[str, bytes], tmp_path: Path
 ) -> None:
     model = load_model(lively_weights)
     for branch in model.model[-1].cv2:
         branch[-1].bias.data += torch.linspace(-2, 2, branch[-1].bias.numel())
     other = save_checkpoint(model, tmp_path / "other.pt")
-    parity = measure_parity(other, predictor, photos.values(), confidence=0.2, threads=2)
-    assert parity.total > 10
-    assert not parity.holds
+    for parity in measure_parity(other, list(predictors.values()), photos.values(), confidence=0.2, threads=2):
+        assert parity.total > 10
+        assert not parity.holds
+
+
+def test_a_version_is_judged_by_the_worse_runtime() -> None:
+    measured = [ParityResult(1000, 1000, "onnxruntime"), ParityResult(990, 1000, "openvino")]
+    assert worst(measured) == measured[1]
+    tags = parity_tags(measured)
+    assert parity_of(tags) == measured[1]
+    assert tags["parity_by_runtime"] == '{"onnxruntime": [1000, 1000], "openvino": [990, 1000]}'
+    assert parity_of({"parity": "[5, 6]"}) == ParityResult(5, 6, "onnxruntime")
+    assert not parity_of({}).holds
 
 
 def test_parity_without_a_detection_does_not_hold() -> None:
@@ -68,14 +102,17 @@ def test_parity_without_a_detection_does_not_hold() -> None:
 
 def test_yolo26_exports_the_same_layout(tmp_path: Path, photos: dict[str, bytes], inputs: torch.Tensor) -> None:
     weights = save_checkpoint(lively_detector("yolo26n", inputs), tmp_path / "yolo26n.pt")
-    predictor = OnnxPredictor(export_onnx(weights, tmp_path / "model.onnx", IMAGE_SIZE), CLASS_IDS, threads=2)
-    raw, features = predictor.raw_with_features(inputs[:1].numpy())
-    assert raw.shape == (1, 6, 144 + 36 + 9)
-    assert features is not None
-    assert features.shape == (1, sum(predictor.feature_channels), 12, 12)
-    parity = measure_parity(weights, predictor, photos.values(), confidence=0.2, threads=2)
-    assert parity.total > 10
-    assert parity.share == 1.0
+    predictors = opened(export_onnx(weights, tmp_path / "model.onnx", IMAGE_SIZE))
+    for predictor in predictors.values():
+        raw, features = predictor.raw_with_features(inputs[:1].numpy())
+        assert raw.shape == (1, 6, 144 + 36 + 9)
+        assert features is not None
+        assert features.shape == (1, sum(predictor.feature_channels), 12, 12)
+        batch = np.concatenate([inputs.numpy(), inputs.numpy()[:1]])
+        assert np.allclose(predictor.raw(batch)[-1], raw[0], atol=1e-2)
+    for parity in measure_parity(weights, list(predictors.values()), photos.values(), confidence=0.2, threads=2):
+        assert parity.total > 10
+        assert parity.share == 1.0
 
 
 def test_the_predictor_finds_what_torch_and_ultralytics_own_suppression_find(
@@ -178,7 +215,7 @@ def test_the_predictor_needs_no_torch(onnx_model: Path, dataset: Path) -> None:
         "import sys; from pathlib import Path; from mlops_assets.detector.predictor import OnnxPredictor\n"
         f"p = OnnxPredictor(Path({str(onnx_model)!r}), {CLASS_IDS}, threads=1)\n"
         f"p.detect(Path({str(photo)!r}).read_bytes(), confidence=0.2)\n"
-        "assert not {'torch', 'ultralytics', 'onnx'} & set(sys.modules)"
+        "assert not {'torch', 'ultralytics', 'onnx', 'onnxruntime'} & set(sys.modules)"
     )
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=False)

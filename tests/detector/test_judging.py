@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from snapshots import LEFT, truth
 
+from mlops_assets.boxes import BOX_COLUMNS
 from mlops_assets.detector import files
 from mlops_assets.detector.judging import NotMeasuredError, decide_on
 from mlops_assets.detector.promotion import Decision
@@ -53,8 +54,9 @@ def kept(onnx_model: Path, tmp_path: Path) -> Kept:
 
 
 def predictions(version: str, photos: list[str]) -> pl.DataFrame:
-    rows = [(photo, 0, 0.9, *LEFT, version, "test") for photo in photos]
-    return pl.DataFrame(rows, schema=SPLIT_PREDICTIONS, orient="row")
+    box = dict(zip(BOX_COLUMNS, LEFT, strict=True))
+    found = {"class_id": 0, "confidence": 0.9, **box, "model_version": version, "split": "test"}
+    return pl.DataFrame([{"photo_id": photo, **found} for photo in photos], schema=SPLIT_PREDICTIONS)
 
 
 def evaluation(*versions: str) -> pl.DataFrame:

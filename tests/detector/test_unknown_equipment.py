@@ -10,6 +10,7 @@ import torch
 from tiny_detector import CLASS_IDS, IMAGE_SIZE
 
 from mlops_assets.catalog.detecting import DayFindings, detect_day
+from mlops_assets.catalog.looked_at import LookedAt
 from mlops_assets.catalog.schema import DETECTIONS, UNKNOWN_EQUIPMENT
 from mlops_assets.detector import files
 from mlops_assets.detector import references as gathering
@@ -21,6 +22,7 @@ from mlops_assets.detector.regions import in_input_pixels, pool
 from mlops_assets.detector.unknown_equipment import References, ReferencesError, most_unknown
 from mlops_assets.detector.weights import load_model
 from mlops_assets.photos.pixels import network_input
+from resources.tables import CODE_VERSION, Tables, write_parquet
 
 SQUARE, DISC, STRANGE = (0.26, 0.49, 0.31, 0.42), (0.71, 0.5, 0.34, 0.46), (0.5, 0.5, 0.4, 0.5)
 
@@ -171,28 +173,39 @@ def test_what_cannot_be_compared_is_refused(
         References.load(tmp_path / "broken.npz")
 
 
+DAY = "2026-10-05"
+
+
 class Day:
     """Looks at photos as the step does, and counts what is read."""
 
-    def __init__(self, places: dict[str, Path]) -> None:
+    def __init__(self, root: Path, places: dict[str, Path]) -> None:
         self.places = places
         self.read: list[str] = []
-        self.before = DayFindings(DETECTIONS.to_frame(), UNKNOWN_EQUIPMENT.to_frame(), None)
+        self.tables = Tables(root=str(root))
 
     def look(self, photo_ids: list[str], champion: Champion | None) -> DayFindings:
         self.read = []
         clean = pl.DataFrame({"photo_id": photo_ids, "verdict": ["usable"] * len(photo_ids)})
-        self.before = detect_day(
+        looked_at = LookedAt(self.tables, DAY, "code", champion.version) if champion else None
+        found = detect_day(
             clean,
-            previous=self.before.detections,
-            previous_unknown=self.before.unknown_equipment,
+            looked_at=looked_at,
             champion=champion,
             download=lambda _champion, name, _sha256: self.places[name],
             read_photo=self._read(),
             threads=1,
             progress=lambda _done, _todo: None,
         )
-        return self.before
+        self.store(found.detections, found.unknown_equipment)
+        if looked_at:
+            looked_at.clear()
+        return found
+
+    def store(self, detections: pl.DataFrame, unknown: pl.DataFrame) -> None:
+        """As the step and the IO manager do."""
+        self.tables.write("unknown_equipment", unknown, UNKNOWN_EQUIPMENT, DAY)
+        write_parquet(detections, self.tables._path("detections", DAY), {CODE_VERSION: "code"})
 
     def _read(self) -> Callable[[str], bytes]:
         def read(photo_id: str) -> bytes:
@@ -209,7 +222,7 @@ def champion(version: str, references: str | None = "r") -> Champion:
 def test_a_days_photos_are_scored_once_a_version_in_the_same_pass(
     onnx_model: Path, references: References, tmp_path: Path
 ) -> None:
-    day = Day({files.ONNX: onnx_model, files.REFERENCES: references.save(tmp_path / "references.npz")})
+    day = Day(tmp_path, {files.ONNX: onnx_model, files.REFERENCES: references.save(tmp_path / "references.npz")})
     first = day.look(["val0", "val1"], champion("1"))
     assert first.unknown_equipment.schema == UNKNOWN_EQUIPMENT
     assert first.unknown_equipment["photo_id"].to_list() == ["val0", "val1"]
@@ -224,7 +237,7 @@ def test_a_days_photos_are_scored_once_a_version_in_the_same_pass(
         == sorted(set(second.detections["photo_id"]))
     )
     assert second.unknown_equipment.row(1) == first.unknown_equipment.row(1)
-    day.before = DayFindings(second.detections, second.unknown_equipment.head(1), None)  # a row was lost
+    day.store(second.detections, second.unknown_equipment.head(1))  # a row was lost
     assert day.look(["strange", "val1"], champion("1")).unknown_equipment.equals(second.unknown_equipment)
     assert day.read == ["val1"]
     third = day.look(["strange", "val1"], champion("2"))
@@ -232,16 +245,18 @@ def test_a_days_photos_are_scored_once_a_version_in_the_same_pass(
     assert third.unknown_equipment["model_version"].to_list() == ["2", "2"]
 
 
-def test_a_version_without_features_detects_all_the_same_and_says_why_nothing_is_scored(without_features: Path) -> None:
-    day = Day({files.ONNX: without_features})
+def test_a_version_without_features_detects_all_the_same_and_says_why_nothing_is_scored(
+    without_features: Path, tmp_path: Path
+) -> None:
+    day = Day(tmp_path, {files.ONNX: without_features})
     found = day.look(["val0"], champion("1", None))
     assert found.unknown_equipment.row(0) == ("val0", None, None, None, None, None, "1")
     assert found.detections["photo_id"].unique().to_list() == ["val0"]
     assert found.unscored == "model version 1 has no features of known equipment"
 
 
-def test_without_a_champion_both_tables_are_empty() -> None:
-    found = Day({}).look(["val0"], None)
+def test_without_a_champion_both_tables_are_empty(tmp_path: Path) -> None:
+    found = Day(tmp_path, {}).look(["val0"], None)
     assert found.detections.schema == DETECTIONS
     assert found.detections.is_empty()
     assert found.unknown_equipment.is_empty()

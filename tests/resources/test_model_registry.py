@@ -5,6 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from mlflow.exceptions import MlflowException
 from mlflow_servers import file_place, serving
 
 from resources.alias_lookup import alias_version
@@ -12,6 +13,7 @@ from resources.mlflow import MlflowTracking
 from resources.mlflow_client import ensure_experiment, open_client
 from resources.mlflow_pictures import delete_pictures, runs_on_datasets, shows_photos
 from resources.mlflow_status import DAGSTER_RUN_TAG, MLFLOW_RUN_TAG, reconcile_statuses
+from resources.model_errors import BrokenVersionError
 from resources.model_registry import ModelRegistry, ModelRegistryError
 
 
@@ -127,6 +129,23 @@ def test_what_is_not_there_is_named_with_what_is(
         registry.version("1").json("thresholds")
 
 
+def test_a_file_that_is_gone_is_told_apart_from_a_store_out_of_reach(
+    sqlite: str, files: dict[str, Path], tmp_path: Path
+) -> None:
+    client = open_client(sqlite)
+    run = client.create_run(ensure_experiment(client, "gone", sqlite))
+    registry = ModelRegistry(tracking_uri=sqlite, model_name="gone")
+    registry.register(run.info.run_id, files, {})
+    (stored,) = Path(run.info.artifact_uri).glob("model-*")
+    (stored / "weights" / "best.pt").unlink()
+    with pytest.raises(BrokenVersionError, match=r"weights/best.pt of model version 1 .* is gone.*Restore model-"):
+        registry.download("1", "weights/best.pt", tmp_path / "cache")
+    assert registry.download("1", "onnx/model.onnx", tmp_path / "cache").is_file()
+    stored.rename(tmp_path / "not mounted")
+    with pytest.raises(MlflowException, match="Failed to download artifacts"):
+        registry.download("1", "weights/best.pt", tmp_path / "cache")
+
+
 def test_damaged_artifact_is_refused_and_a_damaged_cache_is_replaced(
     sqlite: str, files: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -139,7 +158,7 @@ def test_damaged_artifact_is_refused_and_a_damaged_cache_is_replaced(
     assert registry.download("1", "weights/best.pt", tmp_path / "cache").read_bytes() == b"weights"
     (stored,) = Path(run.info.artifact_uri).glob("model-*/weights/best.pt")
     stored.write_bytes(b"cut sh")
-    with pytest.raises(ModelRegistryError, match="is damaged"):
+    with pytest.raises(BrokenVersionError, match="is damaged"):
         registry.download("1", "weights/best.pt", tmp_path / "other cache")
     assert not list((tmp_path / "other cache").rglob("best.pt"))
 

@@ -20,7 +20,13 @@ def test_a_moved_alias_is_asked_for_by_version_and_last_decision() -> None:
     assert (decision.key, decision.attempt) == ("champion-1-7", 1)
     assert decision.reason == "the alias names version 1, recorded is version 2: first request"
     assert champion_key("1", 8) != decision.key, "after another decision the same move is another one"
-    assert decide_champion("1", None, 0, [], None).attempt == 1
+    assert decide_champion("1", None, 3, [], None).attempt == 1, "all candidates were refused, and a person set one"
+
+
+def test_before_anything_was_trained_here_there_is_no_table_to_record_in() -> None:
+    decision = decide_champion("1", None, 0, [], None)
+    assert decision.attempt is None
+    assert "nothing was trained here yet" in decision.reason
 
 
 def test_what_is_deciding_just_now_is_waited_for() -> None:

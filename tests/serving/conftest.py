@@ -42,6 +42,7 @@ def server(uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve
         [sys.executable, "-m", "mlops_assets.serving", "--port", str(serving.port)],
         settings(folder, serving.uri, **limits),
         healthy=lambda: serving.ask("GET", "/ping").status == 200,
+        timeout=240,
         folder=folder,
     )
     with running(command, folder) as service:

@@ -41,7 +41,7 @@ class Server:
     def ask(
         self, method: str, path: str, body: bytes | None = None, content_type: str | None = None, **headers: str
     ) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=90)
         try:
             named = headers | ({"Content-Type": content_type} if content_type else {})
             connection.request(method, path, body, named)
@@ -64,7 +64,7 @@ class Server:
         return state
 
 
-def until(true: Callable[[], bool], seconds: float = 30) -> None:
+def until(true: Callable[[], bool], seconds: float = 150) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, f"not so within {seconds} s"

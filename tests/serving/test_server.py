@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from live_server import MAX_MEGABYTES, MAX_REQUESTS, POLL_SECONDS, Server, until
+from live_server import MAX_MEGABYTES, MAX_REQUESTS, Server, until
 from tiny_model import contents, jpeg, register, registry, tiny_export
 
 from mlops_assets.detector import files
@@ -32,7 +32,6 @@ ROUTER = {
     "box_h": 0.333333,
 }
 
-pytestmark = pytest.mark.timeout(120)
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -336,9 +335,9 @@ def test_thresholds_that_were_set_later_are_followed(server: Server) -> None:
     number = server.versions["left"].version
     registry(server.uri).set_tags(number, {"thresholds": {"0": 0.9, "3": 0.5}})
     names = lambda: [box["class_name"] for box in server.detect(jpeg()).json()["photos"][0]["boxes"]]  # noqa: E731
-    until(lambda: names() == ["battery"], seconds=20 * POLL_SECONDS + 5)
+    until(lambda: names() == ["battery"])
     registry(server.uri).set_tags(number, {"thresholds": {"0": 0.4, "3": 0.6}})
-    until(lambda: names() == ["router"], seconds=20 * POLL_SECONDS + 5)
+    until(lambda: names() == ["router"])
 
 
 def test_metrics_count_what_was_asked(server: Server) -> None:

@@ -46,7 +46,7 @@ def tiny_export(path: Path, names: Mapping[int, str] = CLASSES, *, router_at: fl
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, SIZE, SIZE])],
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, "height", "width"])],
         [helper.make_tensor_value_info("output0", TensorProto.FLOAT, ["batch", 4 + len(names), 3])],
         [
             numpy_helper.from_array(np.array([1, 2, 3], np.int64), "axes"),
