@@ -98,23 +98,6 @@ DETECTOR_INTERVALS = pl.Schema(
 class_id null: as in DETECTOR_EVALUATION. enclosures: test enclosures that show the class, or all.
 """
 
-OLD_CLASS_CHANGE = pl.Schema(
-    {
-        "model_version": pl.String(),
-        "champion_version": pl.String(),
-        "class_id": pl.Int32(),
-        "old": pl.Boolean(),
-        "champion_ap50": pl.Float64(),
-        "candidate_ap50": pl.Float64(),
-        "change": pl.Float64(),
-        "n": pl.Int64(),
-    }
-)
-"""Beside the evaluation, one row a class of candidate or champion on test: what the retraining did to it.
-
-old: the champion knows the class; change and figures are null where there is no test box, or no champion's figure.
-"""
-
 DETECTOR_CURVES = pl.Schema(
     {
         "model_version": pl.String(),

@@ -17,7 +17,7 @@ from resources.mlflow_client import ensure_experiment, open_client
 from resources.mlflow_metrics import EpochMetrics
 from resources.mlflow_status import FIRST_RUN_TAG, search_runs
 
-NOWHERE = "0123456789abcdef0123456789abcdef"
+NOWHERE = "0" * 32
 
 
 @pytest.fixture(scope="module")
