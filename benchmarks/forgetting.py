@@ -141,7 +141,7 @@ def _arm(
     recipe = {
         "dataset": manifest(data, {**one.old, **one.new}, "benchmark")["fingerprint"],
         "start": start.kind,
-        "rules": rules.model_dump(),
+        "rules": rules.model_dump(mode="json"),
         "level": level,
     }
     if record.is_file():
