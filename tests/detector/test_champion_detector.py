@@ -96,7 +96,7 @@ class House:
                 info,
                 self.dataset,
                 download=self.download,
-                predictions=SnapshotPredictions(self.dataset, self.photos.__getitem__, threads=1),
+                predictions=predictions,
                 default_threshold=0.3,
                 is_candidate=info.version == version,
             )
