@@ -58,12 +58,12 @@ class WholePath:
         return job.execute_in_process(instance=self.instance, partition_key=day, raise_on_error=False)
 
 
-def failed_checks(result: dg.ExecuteInProcessResult) -> dict[str, str | None]:
-    """Names of failed checks with what they say; those that only warn are left out."""
+def failed_checks(result: dg.ExecuteInProcessResult, *, warnings: bool = False) -> dict[str, str | None]:
+    """Names of failed checks with what they say; also of those that only warn, if asked for."""
     return {
         e.check_name: e.description
         for e in result.get_asset_check_evaluations()
-        if not e.passed and e.severity is dg.AssetCheckSeverity.ERROR
+        if not e.passed and (warnings or e.severity is dg.AssetCheckSeverity.ERROR)
     }
 
 
