@@ -16,7 +16,7 @@ from mlops_assets.detector.epochs import EpochFigures, EpochProgress, read_curve
 from mlops_assets.detector.training import train
 from mlops_assets.detector.weights import StartingPoint
 from mlops_assets.use_case import TrainingRules
-from resources.checkpoints import CheckpointShelf
+from resources.checkpoint_files import CheckpointShelf
 
 SEEDS = (0, 1, 2)
 PHOTOS = {"train": 32, "val": 8}

@@ -23,7 +23,7 @@ from mlops_assets.detector.training_events import Event, TrainingPlan
 from mlops_assets.detector.ultralytics_setup import prepare_ultralytics
 from mlops_assets.detector.weights import StartingPoint
 from mlops_assets.use_case import TrainingRules
-from resources.checkpoints import CheckpointFolder, CheckpointShelf
+from resources.checkpoint_files import CheckpointFolder, CheckpointShelf
 
 ROUNDS = 3
 EPOCHS = 4

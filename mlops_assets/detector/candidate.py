@@ -32,7 +32,7 @@ from mlops_assets.detector.weights import StartingPoint, fetch_weights, require_
 from mlops_assets.detector.widening import arranged
 from mlops_assets.labels.class_links import ClassLinks
 from mlops_assets.use_case import TrainingRules
-from resources.checkpoints import CheckpointShelf
+from resources.checkpoint_files import CheckpointShelf
 
 PARITY_CONFIDENCE = 0.25
 """Detections compared between PyTorch and the export: those that could count."""

@@ -1,6 +1,6 @@
 """Checkpoints of a training: which training one belongs to, written beside the training, found again after a kill.
 
-What a state holds belongs in `training_state.py`, how files are kept atomically in `resources/checkpoints.py`.
+What a state holds belongs in `training_state.py`, how files are kept atomically in `resources/checkpoint_files.py`.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from typing import Any
 from mlops_assets.detector.training_state import StateError, read_state, state_bytes
 from mlops_assets.detector.weights import StartingPoint
 from mlops_assets.use_case import TrainingRules
-from resources.checkpoints import Checkpoint, CheckpointFolder, CheckpointShelf, DamagedCheckpointError
+from resources.checkpoint_files import Checkpoint, CheckpointFolder, CheckpointShelf, DamagedCheckpointError
 
 STATE, BEST, CURVES = "state.pt", "weights/best.pt", "results.csv"
 """Files of a checkpoint by the names that they have in a training's folder; STATE is missing once it is finished."""

@@ -17,6 +17,7 @@ from onnx import numpy_helper
 
 from definitions import build_defs, build_resources
 from mlops_assets.catalog.detecting import detect_day
+from mlops_assets.catalog.looked_at import LookedAt
 from mlops_assets.catalog.schema import DETECTIONS, UNKNOWN_EQUIPMENT
 from mlops_assets.dataset.schema import TRAINING_DATASET
 from mlops_assets.detector import files
@@ -42,6 +43,7 @@ CASE = UseCase.model_validate(
 )
 BOXES = {0: (0.2604, 0.4861, 0.3125, 0.4167), 3: (0.7083, 0.5, 0.3438, 0.4583)}
 CLASS_MAP = {0: "square", 3: "disc"}
+DAY = "2026-10-05"
 
 
 @dataclass
@@ -129,19 +131,22 @@ class House:
         assert record.asset_materialization is not None
         return (record.asset_materialization.tags or {}).get("dagster/data_version")
 
-    def detect(self, previous: pl.DataFrame | None = None) -> pl.DataFrame:
-        """A day's detections by the champion of the table, after what the day's table held before."""
-        clean = pl.DataFrame({"photo_id": sorted(self.photos), "verdict": "usable"})
-        return detect_day(
-            clean,
-            previous=pl.DataFrame(schema=DETECTIONS) if previous is None else previous,
-            previous_unknown=pl.DataFrame(schema=UNKNOWN_EQUIPMENT),
-            champion=latest_champion(self.tables),
+    def detect(self) -> pl.DataFrame:
+        """A day's detections by the champion of the table, kept as the day's tables."""
+        champion = latest_champion(self.tables)
+        assert champion is not None
+        found = detect_day(
+            pl.DataFrame({"photo_id": sorted(self.photos), "verdict": "usable"}),
+            looked_at=LookedAt(self.tables, DAY, "code", champion.version),
+            champion=champion,
             download=lambda champion, name, _sha256: self.download(champion.version, name),
             read_photo=self.photos.__getitem__,
             threads=1,
             progress=lambda _done, _of: None,
-        ).detections
+        )
+        self.tables.write("unknown_equipment", found.unknown_equipment, UNKNOWN_EQUIPMENT, DAY, code_version="code")
+        self.tables.write("detections", found.detections, DETECTIONS, DAY, code_version="code")
+        return found.detections
 
     def tick(self) -> tuple[list[dg.RunRequest], str]:
         sensor = self.definitions.get_repository_def().get_sensor_def("champion_changed")
@@ -195,14 +200,14 @@ def test_a_rollback_brings_the_previous_champion_and_its_detections_back_exactly
     house.train(other_model)
     assert house.run(decision="promote", reason="it is another", by="Ada").success
     assert house.data_version() == "2"
-    between = house.detect(before)
+    between = house.detect()
     assert not between.drop("model_version").equals(before.drop("model_version"))
     result = house.run(ROLLBACK, decision="roll_back", reason="it found ghosts", by="Ada")
     assert result.success
     champion = house.registry.champion()
     assert champion is not None
     assert (champion.version, house.data_version()) == ("1", "1")
-    assert house.detect(between).equals(before)
+    assert house.detect().equals(before)
     last = house.decisions().row(-1, named=True)
     assert (last["kind"], last["champion_version"], last["run_id"]) == ("rolled_back", "1", result.run_id)
     assert last["reasons"] == ["rolled back from version 2 to 1 by Ada because it found ghosts"]

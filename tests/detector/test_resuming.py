@@ -15,7 +15,7 @@ from mlops_assets.detector.training import TrainingListener, TrainingResult, bui
 from mlops_assets.detector.training_state import StateError, read_state, restore_state, state_bytes, take_state
 from mlops_assets.detector.weights import StartingPoint
 from mlops_assets.use_case import TrainingRules
-from resources.checkpoints import CheckpointShelf
+from resources.checkpoint_files import CheckpointShelf
 
 SCRATCH = StartingPoint("scratch", None, "test")
 LONG = RULES.model_copy(update={"epochs": 4, "close_mosaic": 2, "image_size": 64, "patience": 9})

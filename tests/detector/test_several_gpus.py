@@ -19,7 +19,7 @@ from mlops_assets.detector.training_errors import HopelessTrainingError, MemoryS
 from mlops_assets.detector.training_events import Ended, Event, Kept, Said, TrainingPlan
 from mlops_assets.detector.weights import StartingPoint
 from mlops_assets.use_case import TrainingRules
-from resources.checkpoints import CheckpointShelf
+from resources.checkpoint_files import CheckpointShelf
 
 SCRATCH = StartingPoint("scratch", None, "test")
 SHORT = RULES.model_copy(update={"image_size": 64, "epochs": 3, "close_mosaic": 0})

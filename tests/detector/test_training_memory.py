@@ -14,7 +14,7 @@ from mlops_assets.detector.training import TrainingListener, TrainingResult, tra
 from mlops_assets.detector.training_errors import HopelessTrainingError, MemoryShortageError, explained
 from mlops_assets.detector.weights import StartingPoint
 from mlops_assets.use_case import TrainingRules
-from resources.checkpoints import CheckpointShelf
+from resources.checkpoint_files import CheckpointShelf
 
 SCRATCH = StartingPoint("scratch", None, "test")
 SHORT = RULES.model_copy(update={"image_size": 64, "epochs": 2, "close_mosaic": 0, "mosaic": 0.0, "batch": 8})

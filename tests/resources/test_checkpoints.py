@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 from upath import UPath
 
-from resources.checkpoints import CheckpointFolder, Checkpoints, CheckpointShelf, DamagedCheckpointError
+from resources.checkpoint_files import CheckpointFolder, CheckpointShelf, DamagedCheckpointError
+from resources.checkpoints import Checkpoints
 
 FILES = {"state.pt": b"state", "weights/best.pt": b"best"}
 
