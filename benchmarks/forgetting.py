@@ -34,10 +34,10 @@ from mlops_assets.use_case import TrainingRules
 SEEDS = (0, 1, 2)
 IMAGE_SIZE = 256
 CHAMPION_EPOCHS = 20
-EPOCHS = 8
+EPOCHS = 12
 """Of ours and of all that it is held against."""
 
-CAP = 16
+CAP = 24
 """Epochs after which a restart that has not reached ours' level on val is given up."""
 
 THREADS = 1
