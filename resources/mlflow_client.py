@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar
 
 from resources.mlflow_address import MlflowUnavailableError, is_server, scheme, sqlite_file
@@ -25,6 +26,12 @@ seven times again after 0, 4, 8, 16, 32, 64 and 120 s (MLFLOW_HTTP_REQUEST_MAX_R
 
 _AWAY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
 """Codes of MLflow's errors that say nothing about the question; a refused connection comes as the first."""
+
+_LOST_RACES = ("UniqueViolation", "UNIQUE constraint failed")
+"""Of PostgreSQL and SQLite, where MLflow looked for a tag or alias, found none, and was not the first to add it."""
+
+RACES = 10
+"""Times that a write that lost such a race is tried again; then the row is there, and it is changed instead."""
 
 _opened: set[tuple[int, str]] = set()
 _hurry = threading.RLock()
@@ -55,7 +62,7 @@ def open_client(tracking_uri: str) -> Any:
 
 
 def patiently(tracking_uri: str, ask: Callable[[], T]) -> T:
-    """What a question to MLflow gives, asked again while its database is locked or away.
+    """What a question to MLflow gives, asked again while its database is locked or away, or where a race was lost.
 
     Raises:
         MlflowUnavailableError: MLflow stays away.
@@ -63,14 +70,16 @@ def patiently(tracking_uri: str, ask: Callable[[], T]) -> T:
     from mlflow.exceptions import MlflowException
 
     patience = 0.0 if _hurried or is_server(tracking_uri) else DATABASE_PATIENCE_S
-    deadline, pause = time.monotonic() + patience, 0.1
+    deadline, pause, races = time.monotonic() + patience, 0.1, 0
     while True:
         try:
             return ask()
         except MlflowException as error:
-            if error.error_code not in _AWAY:
+            if races < RACES and any(words in error.message for words in _LOST_RACES):
+                races += 1
+            elif error.error_code not in _AWAY:
                 raise
-            if time.monotonic() + pause > deadline:
+            elif time.monotonic() + pause > deadline:
                 raise MlflowUnavailableError(tracking_uri, error.message) from error
         time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads those who wait for one lock
         pause = min(2 * pause, 5.0)
@@ -131,8 +140,25 @@ def _alone_at_first(tracking_uri: str) -> Iterator[None]:
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.with_name(f".{file.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        if not file.exists():
+            _make_tables(file)
         yield
     _opened.add(known)
+
+
+def _make_tables(file: Path) -> None:
+    """Make MLflow's tables in a file of another name, and name it as asked when they are whole.
+
+    It takes MLflow 3.17 seconds, and it cannot go on with a file whose tables it was killed while making.
+    """
+    from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    partial = file.with_name(f".{file.name}.partial")
+    for left_by_a_kill in (partial, Path(f"{partial}-journal")):
+        left_by_a_kill.unlink(missing_ok=True)
+    SqlAlchemyStore(f"sqlite:///{partial}", DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH).engine.dispose()
+    partial.replace(file)
 
 
 def fail_soon() -> None:

@@ -1,8 +1,13 @@
-"""How the suite is shared among processes (`pytest -n`, pytest-xdist)."""
+"""How the suite is shared among processes (`pytest -n`, pytest-xdist), and what takes long to make and is shared."""
 
 import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+
+from resources.mlflow_client import open_client
 
 LONGEST_FIRST = (
     "test_whole_path.py",
@@ -29,3 +34,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Modules stay whole and in order, but for the longest ones, which come first."""
     places = {name: place for place, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
+@pytest.fixture(scope="session")
+def new_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
+    """Puts a new MLflow in SQLite into a folder and gives its address: a copy, as its tables take seconds to make."""
+    place = tmp_path_factory.getbasetemp()
+    made = (place.parent if "PYTEST_XDIST_WORKER" in os.environ else place) / "new-mlflow" / "mlflow.db"
+    open_client(f"sqlite:///{made}")
+
+    def put(folder: Path) -> str:
+        shutil.copyfile(made, folder / "mlflow.db")
+        return f"sqlite:///{folder / 'mlflow.db'}"
+
+    return put

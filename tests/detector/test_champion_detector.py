@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -168,18 +168,10 @@ def other_model(onnx_model: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return path
 
 
-@pytest.fixture(scope="session")
-def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with MLflow's tables, whose making takes seconds."""
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    open_client(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
-def house(photos: dict[str, bytes], empty_mlflow: Path, tmp_path: Path) -> Iterator[House]:
+def house(photos: dict[str, bytes], new_mlflow: Callable[[Path], str], tmp_path: Path) -> Iterator[House]:
     (tmp_path / "home").mkdir()
-    shutil.copyfile(empty_mlflow, tmp_path / "home" / "mlflow.db")
+    new_mlflow(tmp_path / "home")
     known = {hashlib.sha256(content + bytes([i])).hexdigest(): content for i in range(2) for content in photos.values()}
     with dg.DagsterInstance.ephemeral() as instance:
         yield House(Settings(home=tmp_path / "home", sensor_interval=1), instance, known, tmp_path)

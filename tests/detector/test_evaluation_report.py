@@ -1,5 +1,5 @@
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,8 +132,10 @@ class Run:
         return {Path(entry.path).name for entry in self.client.list_artifacts(self.run_id, folder)}
 
 
-def test_the_run_keeps_large_pictures_but_none_of_a_photo_that_is_erased_meanwhile(tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+def test_the_run_keeps_large_pictures_but_none_of_a_photo_that_is_erased_meanwhile(
+    new_mlflow: Callable[[Path], str], tmp_path: Path
+) -> None:
+    uri = new_mlflow(tmp_path)
     client = open_client(uri)
     run = Run(uri, client, client.create_run(ensure_experiment(client, "case", uri)).info.run_id)
     photo_ids = [digit * 64 for digit in "abc"]

@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,11 +67,8 @@ def notes(place: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    uri = f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
-    # A kill while MLflow makes the tables of a new file leaves one that it cannot open any more (mlflow 3.17).
-    open_client(uri).search_experiments()
-    return uri
+def mlflow_uri(new_mlflow: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    return new_mlflow(tmp_path_factory.mktemp("mlflow"))
 
 
 def run_config(place: Path, mlflow_uri: str, **step: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,8 +65,9 @@ def write_ledger(here: Places, day: str = DAY) -> pl.DataFrame:
 
 
 @pytest.fixture
-def local(tmp_path: Path) -> Places:
+def local(new_mlflow: Callable[[Path], str], tmp_path: Path) -> Places:
     (tmp_path / "landing").mkdir()
+    new_mlflow(tmp_path)
     return places(tmp_path, str(tmp_path / "landing"), str(tmp_path / "store"))
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -24,8 +25,9 @@ VOC = "<annotation><folder>{}</folder><filename>{}</filename></annotation>"
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Places:
+def here(new_mlflow: Callable[[Path], str], tmp_path: Path) -> Places:
     (tmp_path / "landing").mkdir()
+    new_mlflow(tmp_path)
     here = places(tmp_path, str(tmp_path / "landing"), str(tmp_path / "store"))
     upload(here, NAME, CONTENT)
     upload(here, "CAB-2/szekrény 1.jpg", picture(2))

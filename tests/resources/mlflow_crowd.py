@@ -8,19 +8,25 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
+from resources.mlflow_client import ensure_experiment, open_client
+
 CROWD = 8
 METRICS = 10
+PROJECT_ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 def crowd(uri: str, weights: Path) -> list[dict[str, Any]]:
     """What each process saw: experiment, run and version."""
     done = subprocess.run(
         [sys.executable, __file__, uri, str(weights)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env=PROJECT_ENVIRONMENT,
         capture_output=True,
         text=True,
         check=False,
@@ -30,7 +36,6 @@ def crowd(uri: str, weights: Path) -> list[dict[str, Any]]:
 
 
 def _use(uri: str, weights: Path, number: int, together: Barrier, seen: Any) -> None:
-    from resources.mlflow_client import ensure_experiment, open_client
     from resources.mlflow_run import join_run
     from resources.model_registry import ModelRegistry
 
@@ -44,6 +49,34 @@ def _use(uri: str, weights: Path, number: int, together: Barrier, seen: Any) -> 
     registry = ModelRegistry(tracking_uri=uri, model_name="crowd-detector")
     version = registry.register(run_id, {"best.pt": weights}, {"by": number}).version
     seen.put({"experiment": experiment, "run": run_id, "version": version})
+
+
+def tag_at_once(uri: str, tags: int) -> dict[str, str]:
+    """A run's tags after many threads have each set all of them for the first time, each tag at the same moment."""
+    client = open_client(uri)
+    run_id = client.create_run(ensure_experiment(client, "tags", uri)).info.run_id
+    together = threading.Barrier(CROWD)
+
+    def set_all(number: int) -> None:
+        for tag in range(tags):
+            together.wait(60)
+            client.set_tag(run_id, f"tag {tag}", str(number))
+
+    with ThreadPoolExecutor(CROWD) as pool:
+        for done in [pool.submit(set_all, number) for number in range(CROWD)]:
+            done.result()
+    return {name: value for name, value in client.get_run(run_id).data.tags.items() if name.startswith("tag ")}
+
+
+def kill_while_it_makes_tables(uri: str, partial: Path) -> None:
+    """SIGKILL a process that opens a new file, in the middle of it."""
+    code = "import sys; from resources.mlflow_client import open_client; open_client(sys.argv[1])"
+    process = subprocess.Popen([sys.executable, "-c", code, uri], env=PROJECT_ENVIRONMENT)
+    while not (partial.is_file() and partial.stat().st_size):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
 
 
 def main(uri: str, weights: Path) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """One MLflow run for a Dagster run and those that go on with it, on a real instance and a SQLite file."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -56,8 +57,8 @@ def retrain() -> None:
 
 
 @pytest.fixture(scope="module")
-def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+def uri(new_mlflow: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    return new_mlflow(tmp_path_factory.mktemp("mlflow"))
 
 
 @pytest.fixture(scope="module")

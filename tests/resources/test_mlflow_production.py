@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 import mlflow
 import pytest
-from mlflow_crowd import CROWD, METRICS, crowd
+from mlflow_crowd import CROWD, METRICS, crowd, tag_at_once
 from mlflow_servers import ServerPlace, serving
 
 from rehearsal.object_store import ObjectStore, running_object_store
@@ -139,6 +139,10 @@ def test_eight_processes_share_one_experiment_one_run_and_one_version(
     assert [info.version for info in registry.versions()] == [version]
     assert registry.download(version, "best.pt", tmp_path / "cache").read_bytes() == b"weights"
     assert len(production.store.keys("mlflow", f"artifacts/{seen[0]['experiment']}/{run.info.run_id}/")) == 1
+
+
+def test_a_tag_that_many_threads_set_first_at_once_fails_none_of_them(server: Server) -> None:
+    assert set(tag_at_once(server.address, 20)) == {f"tag {tag}" for tag in range(20)}
 
 
 def test_a_training_outlives_a_server_that_is_away_and_mlflow_gets_every_epoch_once(

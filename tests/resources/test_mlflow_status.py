@@ -112,13 +112,12 @@ def kill_worker_and_step(world: World, launched: Launched) -> None:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(new_mlflow: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("world")
     home = folder / "home"
     home.mkdir()
     (home / "dagster.yaml").write_text(HOME)
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
-    open_client(uri).search_experiments()  # makes the tables
+    uri = new_mlflow(folder)
     with dg.DagsterInstance.from_config(str(home)) as instance:
         yield World(folder, uri, instance)
 

@@ -20,8 +20,8 @@ from resources.mlflow_status import (
 
 
 @pytest.fixture(scope="module")
-def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+def uri(new_mlflow: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    return new_mlflow(tmp_path_factory.mktemp("mlflow"))
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """The model registry on a SQLite file with local artifacts, and on a real MLflow server over HTTP."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -18,8 +18,8 @@ from resources.model_registry import ModelRegistry, ModelRegistryError
 
 
 @pytest.fixture(scope="session")
-def sqlite(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('registry') / 'mlflow.db'}"
+def sqlite(new_mlflow: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    return new_mlflow(tmp_path_factory.mktemp("registry"))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """What is told when a run ends: an alert for what went wrong, the true status to MLflow for a run that logged there."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -36,8 +37,8 @@ def retrain() -> None:
 
 
 @pytest.fixture(scope="module")
-def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+def tracking_uri(new_mlflow: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    return new_mlflow(tmp_path_factory.mktemp("mlflow"))
 
 
 def tell(name: str, tracking_uri: str, alerts: Path, *, logged: bool, ticks: int = 1) -> str | None:

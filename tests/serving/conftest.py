@@ -1,7 +1,8 @@
 """One live server for the folder: the real command, on a registry in SQLite."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from live_server import MAX_MEGABYTES, MAX_REQUESTS, POLL_SECONDS, Server, settings
@@ -11,9 +12,8 @@ from rehearsal.processes import Command, free_port, running
 
 
 @pytest.fixture(scope="session")
-def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """MLflow's tables take seconds to make, so that all share them; registered models have names of their own."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+def uri(new_mlflow: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    return new_mlflow(tmp_path_factory.mktemp("mlflow"))
 
 
 @pytest.fixture(scope="session")
