@@ -18,7 +18,7 @@ from mlops_assets.dataset.versions import manifest
 from mlops_assets.detector import files
 from mlops_assets.detector.candidate import train_candidate, with_overrides
 from mlops_assets.detector.evaluation import evaluate
-from mlops_assets.detector.snapshot import predict_photos
+from mlops_assets.detector.snapshot import SnapshotPredictor
 from resources.machine import Machine
 
 SEEDS = (0, 1, 2)
@@ -91,13 +91,10 @@ def _train(labelled: Labelled, overrides: Mapping[str, Any]) -> _Outcome:
             on_epoch=lambda epoch: print(f"  {epoch.sentence()}", flush=True) if sys.stdout.isatty() else None,
         )
         class_ids = sorted(labelled.class_map)
-        found = predict_photos(
-            candidate.files[files.ONNX],
-            class_ids,
+        found = SnapshotPredictor(candidate.files[files.ONNX], class_ids, threads=THREADS).predict(
             labelled.dataset.filter(pl.col("split") == "test")["photo_id"].unique().to_list(),
             labelled.read_photo,
             model_version="benchmark",
-            threads=THREADS,
         )
     figures = evaluate(
         labelled.dataset,

@@ -24,7 +24,7 @@ from mlops_assets.detector.bundled import bundled_weights
 from mlops_assets.detector.epochs import EpochProgress
 from mlops_assets.detector.evaluation import evaluate
 from mlops_assets.detector.export import export_onnx
-from mlops_assets.detector.snapshot import predict_photos
+from mlops_assets.detector.snapshot import SnapshotPredictor
 from mlops_assets.detector.training import train
 from mlops_assets.detector.ultralytics_setup import prepare_ultralytics
 from mlops_assets.detector.weights import StartingPoint, starting_point
@@ -219,7 +219,8 @@ def _ap50(one: Story, class_ids: list[int], weights: Path, place: Path) -> dict[
     """By class that the test photos show."""
     export = export_onnx(weights, place / "model.onnx", IMAGE_SIZE, threads=THREADS)
     photos = one.after.filter(pl.col("split") == "test")["photo_id"].unique().sort().to_list()
-    found = predict_photos(export, class_ids, photos, one.read_photo, model_version="benchmark", threads=THREADS)
+    predictor = SnapshotPredictor(export, class_ids, threads=THREADS)
+    found = predictor.predict(photos, one.read_photo, model_version="benchmark")
     thresholds = dict.fromkeys(class_ids, 0.25)
     table = evaluate(
         one.after, found, model_version="benchmark", split="test", class_ids=class_ids, thresholds=thresholds

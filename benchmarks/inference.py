@@ -27,7 +27,7 @@ from benchmarks.inference_parts import print_parts
 from benchmarks.racks_detector import RULES, RacksDetector, photo_bytes, racks_detector
 from mlops_assets.detector.evaluation import evaluate
 from mlops_assets.detector.export import export_onnx
-from mlops_assets.detector.runtimes import import_openvino
+from mlops_assets.detector.runtimes import RUNTIMES, import_openvino
 from mlops_assets.detector.ultralytics_setup import prepare_ultralytics
 from mlops_assets.photos.examination import examine
 from mlops_assets.use_case import IntakeRules, load_use_case
@@ -120,7 +120,7 @@ def _contenders(
     weights = {**rival, "model": str(detector.weights)}
     ours = [
         Contender("ours", base),
-        Contender("ours, in ONNX Runtime", {**base, "runtime": "onnxruntime"}),
+        *(Contender(f"ours, in {name}", {**base, "runtime": name}) for name in RUNTIMES),
         Contender(BATCH, base, KEPT / "normalised"),
     ]
     as_it_comes = [Contender("yolo predict", {**weights, "threads": None, "input": "folder"})]

@@ -1,6 +1,7 @@
 """From a dataset to a candidate: trained, and measured beside the champion. `champion_assets.py` decides on it."""
 
 import json
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from mlops_assets.compute import CPU_BATCH, GPU_TRAIN, RETRY, RETRY_TRAINING
 from mlops_assets.detector import files
-from mlops_assets.detector.schema import DETECTOR_EVALUATION, DETECTOR_WEIGHTS, OLD_CLASS_CHANGE
+from mlops_assets.detector.schema import DETECTOR_EVALUATION, DETECTOR_WEIGHTS
 from mlops_assets.failures import final_failures
 from mlops_assets.metadata import picture, preview
 from mlops_assets.progress import logged_progress
@@ -26,7 +27,9 @@ from resources.tombstones import Tombstones
 
 if TYPE_CHECKING:
     from mlops_assets.detector.candidate import Candidate
+    from mlops_assets.detector.evaluating import Evaluation
     from mlops_assets.detector.other_champion import OtherChampion
+    from mlops_assets.detector.snapshot_predictions import SnapshotPredictions
 
 ORPHAN_DAYS = 7
 """After which a training that was killed is taken to have been given up, and its checkpoints are removed."""
@@ -204,11 +207,9 @@ def detector_evaluation(
 ) -> pl.DataFrame:
     """Candidate and champion on the same snapshot of val and test; the candidate's thresholds, chosen on val."""
     from mlops_assets.dataset.restoring import kept_photos
-    from mlops_assets.detector.evaluating import evaluate_versions
-    from mlops_assets.detector.evaluation_pictures import log_pictures, small_charts, small_misses
-    from mlops_assets.detector.evaluation_report import TABLES
+    from mlops_assets.detector.evaluating import KEPT, SAID, evaluate_versions
+    from mlops_assets.detector.evaluation_pictures import log_pictures
     from mlops_assets.detector.judging import links_of
-    from mlops_assets.detector.old_classes import old_class_change
     from mlops_assets.detector.snapshot import SPLIT_PREDICTIONS, snapshot_name
     from mlops_assets.detector.snapshot_predictions import SO_FAR, SnapshotPredictions, earlier_predictions
     from mlops_assets.detector.soundness import faults
@@ -216,14 +217,14 @@ def detector_evaluation(
     def download(version: str, name: str) -> Path:
         return model_registry.download(version, name, Path(machine.scratch) / "models")
 
-    versions = [model_registry.version(detector_weights.item(0, "model_version"))]
-    broken = faults(versions[0], download, threads=machine.threads)
+    candidate, champion = model_registry.version(detector_weights.item(0, "model_version")), model_registry.champion()
+    broken = faults(candidate, download, threads=machine.threads)
     if broken:  # no reason to fail: champion_detector refuses it for just that
-        context.log.warning("Version %s cannot be measured: %s", versions[0].version, "; ".join(broken))
+        context.log.warning("Version %s cannot be measured: %s", candidate.version, "; ".join(broken))
         context.add_output_metadata({"cannot_be_measured": dg.MetadataValue.md("\n".join(f"- {f}" for f in broken))})
+        for name, schema in SAID.items():
+            tables.write(name, schema.to_frame(), schema)
         return pl.DataFrame(schema=DETECTOR_EVALUATION)
-    champion = model_registry.champion()
-    versions += [champion] if champion and champion.version != versions[0].version else []
     read_photo = kept_photos(training_dataset, dataset_versions.photos())
     predictions = SnapshotPredictions(
         training_dataset,
@@ -234,46 +235,54 @@ def detector_evaluation(
         progress=logged_progress(context.log, "val and test photos looked at"),
     )
     evaluation = evaluate_versions(
-        versions,
+        [candidate, *([champion] if champion and champion.version != candidate.version else [])],
         training_dataset,
         tables,
         predictions,
         download=download,
         use_case=use_case,
-        links=links_of(download(versions[0].version, files.MANIFEST)),
+        links=links_of(download(candidate.version, files.MANIFEST)),
     )
-    report, names = evaluation.report, evaluation.names
     # Before MLflow is asked for anything: a step that is tried again looks at no photo again.
-    tables.write("detector_predictions", evaluation.predictions(), SPLIT_PREDICTIONS)
+    for name, frame in evaluation.kept().items():
+        tables.write(name, frame, KEPT[name])
     tables.write(SO_FAR, SPLIT_PREDICTIONS.to_frame(), SPLIT_PREDICTIONS)
-    for name, frame in report.tables.items():
-        tables.write(name, frame, TABLES[name])
-    old_classes = old_class_change(evaluation.table(), versions[0].version)
-    tables.write("old_class_change", old_classes.table, OLD_CLASS_CHANGE)
-    model_registry.set_tags(versions[0].version, evaluation.candidate.tags())
-    mlflow.log_metrics(evaluation.figures() | old_classes.figures())
+    model_registry.set_tags(candidate.version, evaluation.candidate.tags())
+    mlflow.log_metrics(evaluation.figures())
     log_pictures(
-        report,
-        versions[0].version,
+        evaluation.report,
+        candidate.version,
         mlflow,
         read_photo=read_photo,
-        names=names,
+        names=evaluation.names,
         erased=Tombstones(tables.root).ids,
         scratch=Path(machine.scratch),
     )
-    worst = small_misses(report, read_photo, names)
     context.add_output_metadata(
         {
-            **evaluation.figures(),
-            **old_classes.figures(),
-            "old_classes": dg.MetadataValue.md(old_classes.markdown(names)),
+            **_evaluation_metadata(evaluation, predictions, read_photo),
             "test_snapshot": snapshot_name(training_dataset),
-            "photos_looked_at": json.dumps(predictions.looked_at),
-            "evaluation": preview(evaluation.for_people(), rows=200),
-            "slices": preview(report.tables["detector_slices"].drop("definition"), rows=60),
-            **{name: picture(png, name) for name, png in small_charts(report).items()},
-            **({"worst_misses": picture(*worst, "image/jpeg")} if worst else {}),
             "mlflow_run": mlflow.link(),
         }
     )
     return evaluation.table()
+
+
+def _evaluation_metadata(
+    evaluation: "Evaluation", predictions: "SnapshotPredictions", read_photo: Callable[[str], bytes]
+) -> dict[str, Any]:
+    """Figures, tables and pictures for the asset's page."""
+    from mlops_assets.detector.evaluation_pictures import small_charts, small_misses
+
+    report = evaluation.report
+    worst = small_misses(report, read_photo, evaluation.names)
+    return {
+        **evaluation.figures(),
+        "old_classes": dg.MetadataValue.md(evaluation.old_classes.markdown(evaluation.names)),
+        "photos_looked_at": json.dumps(predictions.looked_at),
+        "runtime": ", ".join(sorted(predictions.runtimes)) or "none: every photo had been looked at",
+        "evaluation": preview(evaluation.for_people(), rows=200),
+        "slices": preview(report.tables["detector_slices"].drop("definition"), rows=60),
+        **{name: picture(png, name) for name, png in small_charts(report).items()},
+        **({"worst_misses": picture(*worst, "image/jpeg")} if worst else {}),
+    }

@@ -10,15 +10,24 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from mlops_assets.detector.candidate import Download, ModelVersion
-from mlops_assets.detector.evaluation_report import Report, make_report
+from mlops_assets.detector.evaluation_report import TABLES, Report, make_report
 from mlops_assets.detector.judging import Judged, class_map_of, judge
-from mlops_assets.detector.schema import DETECTOR_EVALUATION
+from mlops_assets.detector.old_classes import OldClassChange, old_class_change
+from mlops_assets.detector.schema import DETECTOR_EVALUATION, OLD_CLASS_CHANGE
 from mlops_assets.detector.slices import photo_facts
 from mlops_assets.detector.snapshot import SPLIT_PREDICTIONS
 from mlops_assets.detector.snapshot_predictions import SnapshotPredictions
 from mlops_assets.labels.class_links import ClassLinks
 from mlops_assets.photos.lookup import TableDays
 from mlops_assets.use_case import UseCase
+
+PREDICTIONS_TABLE = "detector_predictions"
+
+SAID = {**TABLES, "old_class_change": OLD_CLASS_CHANGE}
+"""Tables beside `detector_evaluation` that say something of its models."""
+
+KEPT = {PREDICTIONS_TABLE: SPLIT_PREDICTIONS, **SAID}
+"""All that an evaluation keeps beside its own table."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +37,13 @@ class Evaluation:
     Attributes:
         judged: The candidate, then the champion where there is one.
         report: What is said beside their figures.
+        old_classes: What happened to the classes that the champion knows.
         names: Display names of all classes that one of them knows.
     """
 
     judged: list[Judged]
     report: Report
+    old_classes: OldClassChange
     names: Mapping[int, str]
 
     @property
@@ -44,13 +55,14 @@ class Evaluation:
         """DETECTOR_EVALUATION of all."""
         return pl.concat([DETECTOR_EVALUATION.to_frame(), *(each.evaluation for each in self.judged)])
 
-    def predictions(self) -> pl.DataFrame:
-        """SPLIT_PREDICTIONS of all."""
-        return pl.concat([SPLIT_PREDICTIONS.to_frame(), *(each.predictions for each in self.judged)])
+    def kept(self) -> dict[str, pl.DataFrame]:
+        """The tables of KEPT."""
+        predictions = pl.concat([SPLIT_PREDICTIONS.to_frame(), *(each.predictions for each in self.judged)])
+        return {PREDICTIONS_TABLE: predictions, **self.report.tables, "old_class_change": self.old_classes.table}
 
     def figures(self) -> dict[str, float]:
         """Of the candidate on test, for MLflow and the asset's page."""
-        return self.candidate.figures() | self.report.figures
+        return self.candidate.figures() | self.report.figures | self.old_classes.figures()
 
     def for_people(self) -> pl.DataFrame:
         """The table with the classes' names."""
@@ -101,4 +113,5 @@ def evaluate_versions(
         zone=ZoneInfo(use_case.timezone),
         links=links,
     )
-    return Evaluation(judged, report, names)
+    evaluation = pl.concat([each.evaluation for each in judged])
+    return Evaluation(judged, report, old_class_change(evaluation, versions[0].version), names)

@@ -28,36 +28,50 @@ def snapshot_name(dataset: pl.DataFrame) -> str:
     return hashlib.sha256(json.dumps(test.rows(), ensure_ascii=False).encode()).hexdigest()
 
 
-def predict_photos(
-    export: Path,
-    class_ids: Sequence[int],
-    photo_ids: Sequence[str],
-    read_photo: Callable[[str], bytes],
-    *,
-    model_version: str,
-    threads: int,
-    progress: Callable[[int], None] | None = None,
-) -> pl.DataFrame:
-    """Detections of a model, down to `EVALUATION_CONFIDENCE`: rows of PREDICTIONS.
+class SnapshotPredictor:
+    """A model that looks at photos down to `EVALUATION_CONFIDENCE`.
 
     Args:
         export: ONNX file of the model.
         class_ids: The class of each output index, in order.
-        photo_ids: Photos to look at.
-        read_photo: Bytes of a normalised photo; called from several threads.
-        model_version: Written to every row.
         threads: Of the network, and as many for decoding.
-        progress: Called after each photo with the number done.
 
     Raises:
-        PredictionError: A photo's bytes are no picture, or the model does not fit its classes.
+        PredictionError: The model does not fit its classes.
     """
-    predictor = OnnxPredictor(export, class_ids, threads=threads)
-    return detect_photos(
-        predictor,
-        photo_ids,
-        read_photo,
-        model_version=model_version,
-        confidence=EVALUATION_CONFIDENCE,
-        progress=progress,
-    )
+
+    def __init__(self, export: Path, class_ids: Sequence[int], *, threads: int) -> None:
+        self._predictor = OnnxPredictor(export, class_ids, threads=threads)
+
+    @property
+    def runtime(self) -> str:
+        """With version and processor."""
+        return self._predictor.description
+
+    def predict(
+        self,
+        photo_ids: Sequence[str],
+        read_photo: Callable[[str], bytes],
+        *,
+        model_version: str,
+        progress: Callable[[int], None] | None = None,
+    ) -> pl.DataFrame:
+        """Rows of PREDICTIONS.
+
+        Args:
+            photo_ids: Photos to look at.
+            read_photo: Bytes of a normalised photo; called from several threads.
+            model_version: Written to every row.
+            progress: Called after each photo with the number done.
+
+        Raises:
+            PredictionError: A photo's bytes are no picture.
+        """
+        return detect_photos(
+            self._predictor,
+            photo_ids,
+            read_photo,
+            model_version=model_version,
+            confidence=EVALUATION_CONFIDENCE,
+            progress=progress,
+        )

@@ -16,7 +16,7 @@ import polars as pl
 
 from mlops_assets.code_versions import code_version
 from mlops_assets.detector.merged_classes import resolve_detections
-from mlops_assets.detector.snapshot import MEASURED_SPLITS, SPLIT_PREDICTIONS, predict_photos
+from mlops_assets.detector.snapshot import MEASURED_SPLITS, SPLIT_PREDICTIONS, SnapshotPredictor
 from mlops_assets.labels.class_links import NO_LINKS, ClassLinks
 
 KEEP_EVERY_S = 30.0
@@ -81,6 +81,8 @@ class SnapshotPredictions:
         self._kept_at = time.monotonic()
         self.looked_at: dict[str, int] = {}
         """Photos that were looked at now, by model version; the others were known."""
+        self.runtimes: set[str] = set()
+        """In which they were looked at, with version and processor."""
 
     def of(
         self, model_version: str, export: Path, class_ids: Sequence[int], links: ClassLinks = NO_LINKS
@@ -107,15 +109,16 @@ class SnapshotPredictions:
         found = [known]
         todo = wanted.join(known, on="photo_id", how="anti")
         self.looked_at[model_version] = todo.height
+        if todo.is_empty():
+            return known.sort("photo_id", maintain_order=True)
+        predictor = SnapshotPredictor(export, class_ids, threads=self._threads)
+        self.runtimes.add(predictor.runtime)
         for first in range(0, todo.height, _AT_ONCE):
             some = todo.slice(first, _AT_ONCE)
-            seen = predict_photos(
-                export,
-                class_ids,
+            seen = predictor.predict(
                 some["photo_id"].to_list(),
                 self._read_photo,
                 model_version=model_version,
-                threads=self._threads,
                 progress=self._from(first, todo.height),
             )
             rows = resolve_detections(seen, links).join(some.drop("photo_sha256"), on="photo_id")
@@ -128,7 +131,7 @@ class SnapshotPredictions:
         with export.open("rb") as stream:
             model = hashlib.file_digest(stream, "sha256").hexdigest()
         merged = {class_id: links.target(class_id) for class_id in class_ids if class_id != links.target(class_id)}
-        code = code_version(predict_photos.__module__, predict_photos.__name__, image="cpu")
+        code = code_version(SnapshotPredictor.__module__, SnapshotPredictor.__name__, image="cpu")
         looking = json.dumps([model, code, sorted(merged.items())])
         digests = [hashlib.sha256(f"{looking} {photo}".encode()).hexdigest() for photo in self._photos["photo_sha256"]]
         return pl.Series("seen_as", [digest[:_DIGITS] for digest in digests], pl.String)

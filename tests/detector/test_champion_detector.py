@@ -28,6 +28,7 @@ from mlops_assets.detector.schema import (
     CHAMPION_HISTORY,
     DETECTOR_EVALUATION,
     DETECTOR_WEIGHTS,
+    OLD_CLASS_CHANGE,
 )
 from mlops_assets.detector.snapshot import SPLIT_PREDICTIONS
 from mlops_assets.detector.snapshot_predictions import SnapshotPredictions
@@ -256,10 +257,13 @@ def test_a_candidate_whose_stored_file_was_altered_is_refused_for_that(
     house: House, onnx_model: Path, name: str
 ) -> None:
     version = house.train(onnx_model)
+    of_before = pl.DataFrame([{"model_version": "0", "n": 1, "old": True}], schema=OLD_CLASS_CHANGE)
+    house.tables.write("old_class_change", of_before, OLD_CLASS_CHANGE)
     damage(house, version, name)
     for job_run in (house.materialize_evaluation, house.run):
         assert job_run().success
     assert house.tables.read("detector_evaluation", DETECTOR_EVALUATION).is_empty()
+    assert house.tables.read("old_class_change", OLD_CLASS_CHANGE).is_empty()
     last = house.decisions().row(-1, named=True)
     assert (last["promoted"], last["champion_version"]) == (False, None)
     (reason,) = last["reasons"]

@@ -9,7 +9,7 @@ import pytest
 
 from mlops_assets.detector import runtimes
 from mlops_assets.detector.export import ExportError
-from mlops_assets.detector.runtimes import RUNTIMES, NetworkError, Runtime, open_network
+from mlops_assets.detector.runtimes import RUNTIMES, NetworkError, Runtime, cpu_flags, faster_runtime, open_network
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,11 +47,26 @@ def test_threads_that_look_at_other_photos_do_not_disturb_each_other(onnx_model:
     assert not np.shares_memory(found[0], found[4])
 
 
-def test_openvino_is_taken_where_it_is_installed_and_no_gpu_is(
-    onnx_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert open_network(onnx_model, threads=1).runtime == "openvino"
-    assert open_network(onnx_model, threads=1, device="cuda").runtime == "openvino"  # this ONNX Runtime has no CUDA
+def test_openvino_is_taken_where_its_wide_vectors_are_and_no_gpu_is() -> None:
+    wide, narrow = {"avx2", "avx512f"}, {"avx2"}
+    assert faster_runtime(RUNTIMES, cuda=False, cpu_flags=wide) == "openvino"
+    assert faster_runtime(RUNTIMES, cuda=True, cpu_flags=wide) == "onnxruntime"
+    assert faster_runtime(RUNTIMES, cuda=False, cpu_flags=narrow) == "onnxruntime"
+    assert faster_runtime(["onnxruntime"], cuda=False, cpu_flags=wide) == "onnxruntime"
+    assert faster_runtime(["openvino"], cuda=False, cpu_flags=narrow) == "openvino"
+
+
+def test_what_the_processor_can_is_read_where_linux_says_it(tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\nflags\t\t: fpu avx2 avx512f\n\nflags\t\t: fpu\n")
+    assert cpu_flags(tmp_path / "cpuinfo") == {"fpu", "avx2", "avx512f"}
+    (tmp_path / "arm").write_text("processor\t: 0\nFeatures\t: asimd\n")
+    assert cpu_flags(tmp_path / "arm") == cpu_flags(tmp_path / "nowhere") == set()
+
+
+def test_the_runtime_is_one_that_is_installed(onnx_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = faster_runtime(RUNTIMES, cuda=False, cpu_flags=cpu_flags())
+    assert open_network(onnx_model, threads=1).runtime == expected
+    assert open_network(onnx_model, threads=1, device="cuda").runtime == expected  # this ONNX Runtime has no CUDA
     monkeypatch.setattr(runtimes, "installed_runtimes", lambda: ("onnxruntime",))
     assert open_network(onnx_model, threads=1).runtime == "onnxruntime"
     with pytest.raises(NetworkError, match="openvino is not installed here"):
@@ -60,7 +75,7 @@ def test_openvino_is_taken_where_it_is_installed_and_no_gpu_is(
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_file_that_is_no_model_is_named(tmp_path: Path, onnx_model: Path, runtime: Runtime) -> None:
-    for content in (b"no model", onnx_model.read_bytes()[:20_000]):
+    for content in (b"", b"no model", onnx_model.read_bytes()[:20_000]):
         (tmp_path / "broken.onnx").write_bytes(content)
         with pytest.raises(ExportError, match=r"cannot open .*broken\.onnx"):
             open_network(tmp_path / "broken.onnx", threads=1, runtime=runtime)

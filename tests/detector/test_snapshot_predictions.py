@@ -44,6 +44,7 @@ class Snapshot:
         )
         found = predictions.of(version, self.export, CLASS_IDS, links)
         assert predictions.looked_at == {version: len(self.read)}
+        assert len(predictions.runtimes) == bool(self.read)
         return found
 
 
