@@ -13,11 +13,14 @@ LONGEST_FIRST = (
     "test_whole_path.py",
     "test_second_use_case.py",
     "test_kills.py",
+    "test_mlflow_status.py",
     "test_erasing.py",
     "test_erase_photo.py",
     "test_commands.py",
     "test_without_dagster.py",
     "test_real_photos.py",
+    "test_killed_training.py",
+    "test_one_line_changes.py",
 )
 """Modules of half a minute and more: begun last, one of them would run alone while the other processes are done."""
 

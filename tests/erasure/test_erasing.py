@@ -225,7 +225,7 @@ def test_killed_at_any_moment_and_run_again_nothing_is_left(tmp_path: Path) -> N
         small = make(tmp_path, instance)
         started = time.monotonic()
         kills = 0
-        for pause in (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2):
+        for pause in (0.05, 0.2, 0.4, 0.8, 1.6):
             kills += killed(small, pause)
         assert kills >= 3, time.monotonic() - started
         here = small.places()
