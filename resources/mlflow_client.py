@@ -92,7 +92,7 @@ def in_a_hurry(timeout_s: int = 10) -> Iterator[None]:
     MLflow reads its patience from the environment of the process, so it counts for all threads of it meanwhile.
     """
     global _hurried  # noqa: PLW0603 - as process-wide as the environment
-    hurry = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout_s)}
+    hurry = _asked_once(timeout_s)
     with _hurry:
         before = {name: os.environ.get(name) for name in hurry}
         os.environ.update(hurry)
@@ -106,6 +106,11 @@ def in_a_hurry(timeout_s: int = 10) -> Iterator[None]:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
+
+
+def _asked_once(timeout_s: int) -> dict[str, str]:
+    """MLflow's settings for a server that is asked once and given up after so many seconds."""
+    return {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout_s)}
 
 
 class _PatientClient:
@@ -166,8 +171,8 @@ def fail_soon() -> None:
 
     MLflow's own default is seven tries with growing pauses, minutes in all. Call it before the first client is opened.
     """
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    for name, value in _asked_once(10).items():
+        os.environ.setdefault(name, value)
 
 
 def ensure_experiment(client: Any, name: str, tracking_uri: str, artifact_location: str | None = None) -> str:
