@@ -142,8 +142,14 @@ def _path(name: str) -> Path:
 
 @cache
 def read_module(name: str) -> Module:
-    """Parse a module of the project into its top-level names."""
-    tree = _WithoutDocstrings().visit(ast.parse(_path(name).read_text(encoding="utf-8")))
+    """A module of the project by its top-level names."""
+    return parse(name, _path(name).read_text(encoding="utf-8"))
+
+
+@cache
+def parse(name: str, source: str) -> Module:
+    """The top-level names of a module with this source."""
+    tree = _WithoutDocstrings().visit(ast.parse(source))
     module = Module()
     for statement in tree.body:
         if isinstance(statement, ast.Import | ast.ImportFrom):
