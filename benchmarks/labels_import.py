@@ -9,7 +9,6 @@ import argparse
 import hashlib
 import json
 import random
-import resource
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import polars as pl
 
+from benchmarks.peak_memory import peak_mebibytes
 from resources.settings import PROJECT
 
 BOXES_A_PHOTO = 5
@@ -172,7 +172,7 @@ def _one_import(folder: Path, shape: str) -> dict[str, float]:
     previous = tables.read("equipment_classes", EQUIPMENT_CLASSES)
     classes = equipment_classes(imported.annotations, photos, previous, (), NewClassRules())
     tables.write("equipment_classes", classes, EQUIPMENT_CLASSES)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    peak = peak_mebibytes() * 1024**2 / 1e9
     boxes = imported.annotations["class_id"].count()
     return {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_gb": peak, "boxes": boxes}
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from benchmarks.peak_memory import peak_mebibytes
 from definitions import build_defs
 from mlops_assets.use_case import UseCase
 from resources.settings import Settings
@@ -46,7 +47,7 @@ def main() -> None:
     cost = {
         "seconds": seconds,
         "cpu_seconds": used.ru_utime + used.ru_stime,
-        "peak_gib": used.ru_maxrss / 1024**2,
+        "peak_gib": peak_mebibytes() / 1024,
     }
     print(json.dumps(cost))
 

@@ -5,7 +5,6 @@ Prints what it cost as JSON. Photos are rendered once and kept in bench-output/.
 
 import json
 import os
-import resource
 import shutil
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from benchmarks.peak_memory import peak_mebibytes
 from definitions import build_defs
 from demo.render.run import render_demo
 from mlops_assets.use_case import load_use_case
@@ -42,7 +42,7 @@ def main() -> None:
             instance=instance, partition_key=DAY
         )
         seconds = time.perf_counter() - begun
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mebibytes()
     print(json.dumps({"photos": photos, "seconds": seconds, "peak_mebibytes": peak}))
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from benchmarks.peak_memory import peak_mebibytes
 from benchmarks.racks_detector import photo_bytes, racks_detector
 from benchmarks.real_photos import RACKS
 from mlops_assets.catalog.detecting import detect_day
@@ -75,7 +75,7 @@ def look(folder: Path, photos: int, threads: int) -> None:
             progress=lambda done, _todo: print(f"{done} photos", file=sys.stderr) if done % 500 == 0 else None,
         )
         tables.write("unknown_equipment", found.unknown_equipment, UNKNOWN_EQUIPMENT, DAY)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mebibytes()
     seconds = time.perf_counter() - started
     print(json.dumps({"seconds": seconds, "peak_mebibytes": peak, "runtime": found.runtime}))
 
