@@ -88,7 +88,7 @@ class _Gate:
         self.registry = ModelRegistry(tracking_uri=uri, model_name="gate-detector")
         self.serving = self._register(champion)
         self.champion = self._judge(self.serving, is_candidate=True)
-        self.registry.set_tags(self.serving, self.champion.tags())
+        self.registry.set_tags(self.serving, self.champion.tags(thresholds=True))
         self.registry.set_champion(self.serving)
 
     def decide(self, fault: Fault, folder: Path) -> _Verdict:
@@ -103,7 +103,7 @@ class _Gate:
         judged = [self.champion]
         if not faults(self.registry.version(version), self._download, threads=THREADS):
             candidate = self._judge(version, is_candidate=True)
-            self.registry.set_tags(version, candidate.tags())
+            self.registry.set_tags(version, candidate.tags(thresholds=True))
             judged = [candidate, self.champion]
         if fault.thresholds is not None:
             changed = fault.thresholds(json.loads(self.registry.version(version).tags["thresholds"]))

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from mlops_assets.compute import CPU_BATCH, GPU_TRAIN, RETRY, RETRY_TRAINING
 from mlops_assets.detector import files
-from mlops_assets.detector.schema import DETECTOR_EVALUATION, DETECTOR_WEIGHTS
+from mlops_assets.detector.schema import CHAMPION_DETECTOR, DETECTOR_EVALUATION, DETECTOR_WEIGHTS
 from mlops_assets.failures import final_failures
 from mlops_assets.metadata import picture, preview
 from mlops_assets.progress import logged_progress
@@ -207,6 +207,7 @@ def detector_evaluation(
 ) -> pl.DataFrame:
     """Candidate and champion on the same snapshot of val and test; the candidate's thresholds, chosen on val."""
     from mlops_assets.dataset.restoring import kept_photos
+    from mlops_assets.detector.decisions import has_served
     from mlops_assets.detector.evaluating import KEPT, SAID, evaluate_versions
     from mlops_assets.detector.evaluation_pictures import log_pictures
     from mlops_assets.detector.judging import links_of
@@ -225,6 +226,7 @@ def detector_evaluation(
         for name, schema in SAID.items():
             tables.write(name, schema.to_frame(), schema)
         return pl.DataFrame(schema=DETECTOR_EVALUATION)
+    served = has_served(tables.read("champion_detector", CHAMPION_DETECTOR), candidate.version)
     read_photo = kept_photos(training_dataset, dataset_versions.photos())
     predictions = SnapshotPredictions(
         training_dataset,
@@ -242,12 +244,13 @@ def detector_evaluation(
         download=download,
         use_case=use_case,
         links=links_of(download(candidate.version, files.MANIFEST)),
+        keeps_thresholds=served,
     )
     # Before MLflow is asked for anything: a step that is tried again looks at no photo again.
     for name, frame in evaluation.kept().items():
         tables.write(name, frame, KEPT[name])
     tables.write(SO_FAR, SPLIT_PREDICTIONS.to_frame(), SPLIT_PREDICTIONS)
-    model_registry.set_tags(candidate.version, evaluation.candidate.tags())
+    model_registry.set_tags(candidate.version, evaluation.candidate.tags(thresholds=not served))
     mlflow.log_metrics(evaluation.figures())
     log_pictures(
         evaluation.report,

@@ -68,13 +68,13 @@ def champion_detector(
         return model_registry.download(version, name, Path(machine.scratch) / "models")
 
     history = tables.read("champion_detector", CHAMPION_DETECTOR)
-    candidate = model_registry.version(detector_weights.item(0, "model_version"))
+    newest = detector_weights.item(0, "model_version")
     desk = Desk(
         registry=model_registry,
         history=history,
-        newest=candidate.version,
+        newest=newest,
         judge=lambda: decide_on(
-            candidate,
+            model_registry.version(newest),
             model_registry.champion(),
             evaluation=detector_evaluation,
             predictions=tables.read("detector_predictions", SPLIT_PREDICTIONS),
@@ -94,7 +94,7 @@ def champion_detector(
         history,
         outcomes,
         model_registry,
-        candidate=candidate.version,
+        candidate=newest,
         class_boxes=detector_weights.item(0, "class_boxes"),
         snapshot=snapshot_name(training_dataset),
         run_id=context.run.run_id,

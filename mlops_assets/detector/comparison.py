@@ -19,6 +19,9 @@ from mlops_assets.use_case import PromotionRules
 
 _LOWER_QUANTILE = 0.05
 
+_ROUNDING = 1e-9
+"""0.95 - 1.00 is below -0.05 in binary fractions, and a fall of just the tolerance is none of more than it."""
+
 
 @dataclass(frozen=True)
 class ClassComparison:
@@ -178,7 +181,7 @@ def _ap50(matches: ClassMatches) -> float:
 
 def _loss_probability(changes: npt.NDArray[np.float64], tolerance: float) -> float:
     drawn = changes[~np.isnan(changes)]
-    return float((drawn < -tolerance).mean()) if drawn.size else 0.0
+    return float((drawn < -tolerance - _ROUNDING).mean()) if drawn.size else 0.0
 
 
 def _macro_lower_bound(changes: npt.NDArray[np.float64]) -> float:

@@ -66,8 +66,9 @@ def box_outcomes(
     )
     counted = predictions.join(known, on="class_id").filter(pl.col("confidence") >= pl.col("threshold"))
     found = looked_for(counted, photos, labels, links).sort("photo", "confidence", descending=[False, True])
-    pairs = list(_pairs(labels.sort("photo"), found, photos.height))
-    left, right = labels.sort("photo").with_row_index("_label"), found.with_row_index("_found")
+    labels = labels.sort("photo", maintain_order=True)
+    pairs = list(_pairs(labels, found, photos.height))
+    left, right = labels.with_row_index("_label"), found.with_row_index("_found")
     paired = pl.DataFrame(pairs, schema={"_label": pl.UInt32, "_found": pl.UInt32}, orient="row")
     detections = right.select(
         "_found",

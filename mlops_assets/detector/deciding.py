@@ -5,7 +5,7 @@ registry first, then the alias is moved, last (by the caller) the table is writt
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any, Protocol
@@ -78,6 +78,9 @@ class Registry(Protocol):
     def version(self, version: str) -> ModelVersion:
         """One version; an error if there is none."""
 
+    def versions(self) -> Sequence[ModelVersion]:
+        """All of them; the newest candidate may have been deleted."""
+
     def champion(self) -> ModelVersion | None:
         """What the alias names."""
 
@@ -123,6 +126,11 @@ class Desk:
             if self._serving() is None:
                 raise OrderError(f"The alias names no version, so there is nothing to follow; {self._recorded} stays")
             return moved
+        if self._serving() is None and self._recorded and order.verdict in (Verdict.judge, Verdict.refuse):
+            raise OrderError(
+                f"The alias names no version, but version {self._recorded} is recorded as serving, and would be gone "
+                f"from the catalogue: set the alias again, roll back, or promote a version by hand"
+            )
         outcome = self._decide(order)
         self.registry.set_tags(outcome.version, _tags(outcome, self.run_id))
         self._move(outcome)
@@ -139,12 +147,8 @@ class Desk:
 
     def _done_before(self) -> Outcome | None:
         """What an earlier attempt of this run decided, if it was killed before its table was written."""
-        versions = {self.newest}
-        serving = self.registry.champion()
-        if serving is not None:
-            versions.add(serving.version)
-        for version in sorted(versions):
-            tags = self.registry.version(version).tags
+        looked_at = {self.newest, self._serving()}
+        for tags in (info.tags for info in self.registry.versions() if info.version in looked_at):
             if tags.get(RUN_TAG) == self.run_id:
                 return Outcome(**json.loads(tags[_OUTCOME_TAG]))
         return None
@@ -205,13 +209,13 @@ class Desk:
         return judged, []
 
     def _roll_back(self, order: Order) -> Outcome:
-        serving = self._serving()
+        serving = self._serving() or self._recorded
         target = order.version or told.previous_champion(self.history)
         if serving is None:
             raise OrderError("Nothing serves, so there is nothing to roll back from")
         if target is None:
             raise OrderError(f"There was no champion before version {serving}: name a version, or promote one by hand")
-        if target == serving:
+        if target == self._serving():
             raise OrderError(f"Version {target} serves already")
         if not told.has_served(self.history, target):
             raise OrderError(f"Version {target} never served: promote it by hand instead, which records that it is new")

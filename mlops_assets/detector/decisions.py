@@ -22,6 +22,9 @@ MOVED_OUTSIDE = "moved_outside"
 MOVES = frozenset({ROLLED_BACK, MOVED_OUTSIDE})
 FORCED = frozenset({PROMOTED_BY_HAND, REFUSED_BY_HAND, ROLLED_BACK, MOVED_OUTSIDE})
 
+UNMEASURED = frozenset({"by hand", "files"})
+"""What a candidate is refused for without a look at its figures: a person's word, and files that cannot be used."""
+
 FIGURES = ("test_map50", "test_map50_95", "test_precision", "test_recall")
 """Tags of a model version that the history shows, as `judging.Judged.figures` names them."""
 
@@ -85,9 +88,11 @@ def has_served(decisions: pl.DataFrame, version: str) -> bool:
 
 
 def last_judgement(decisions: pl.DataFrame, version: str) -> list[str] | None:
-    """The reasons of the last decision on a version as a candidate; None where there was none."""
+    """The reasons of the last decision for which a version was measured as a candidate; None where there was none."""
     for row in reversed(decisions.rows(named=True)):
-        if row["model_version"] == version and kind_of(row) not in MOVES:
+        if row["model_version"] != version or kind_of(row) in MOVES:
+            continue
+        if not UNMEASURED & set(failed_criteria(row["reasons"])):
             return [reason for reason in row["reasons"] if not reason.startswith("overridden by")]
     return None
 
@@ -98,7 +103,7 @@ def word_against(decisions: pl.DataFrame, version: str) -> str | None:
     serving = None
     for row in decisions.iter_rows(named=True):
         kind = kind_of(row)
-        if kind in MOVES and serving == version and row["champion_version"] != version:
+        if kind in FORCED and serving == version and row["champion_version"] != version:
             word = f"{_sentence(row)} ({row['decided_at']:%Y-%m-%d})" if row["decided_at"] else _sentence(row)
         elif row["model_version"] == version and kind == REFUSED_BY_HAND:
             word = f"version {version} was refused by {row['decided_by']} because {row['why']}"

@@ -79,17 +79,19 @@ def evaluate_versions(
     download: Download,
     use_case: UseCase,
     links: ClassLinks,
+    keeps_thresholds: bool,
 ) -> Evaluation:
     """Measure models on one snapshot.
 
     Args:
-        versions: The candidate, whose thresholds are chosen here, and what it is held against.
+        versions: The candidate, and what it is held against.
         dataset: TRAINING_DATASET.
         tables: Where brightness, camera and so on of the test photos are looked up.
         predictions: Looks at the dataset's photos, or knows what is found there.
         download: Brings the exports.
         use_case: Its rules.
         links: Which classes the dataset takes for one.
+        keeps_thresholds: Whether the candidate has served, so that its thresholds are not chosen anew.
     """
     judged = [
         judge(
@@ -98,7 +100,7 @@ def evaluate_versions(
             download=download,
             predictions=predictions,
             default_threshold=use_case.inventory.default_threshold,
-            is_candidate=version is versions[0],
+            is_candidate=version is versions[0] and not keeps_thresholds,
             links=links,
         )
         for version in versions

@@ -1,6 +1,7 @@
 """Candidate and champion on one snapshot, and the decision between them, from what the registry keeps of each."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,10 +60,16 @@ class Judged:
         }
         return {name: float(value) for name, value in figures.items() if value is not None}
 
-    def tags(self) -> dict[str, str]:
-        """What the registry keeps with the version."""
-        thresholds = json.dumps({str(class_id): round(value, 4) for class_id, value in self.thresholds.items()})
-        return {"thresholds": thresholds, **{k: f"{v:.4f}" for k, v in self.figures().items()}}
+    def tags(self, *, thresholds: bool) -> dict[str, str]:
+        """What the registry keeps with the version; without thresholds where those that it serves with stand."""
+        if not thresholds:
+            return self._figure_tags()
+        # Rounded down: a threshold may be the confidence of the weakest hit itself.
+        rounded = {str(class_id): math.floor(value * 1e4) / 1e4 for class_id, value in self.thresholds.items()}
+        return {"thresholds": json.dumps(rounded), **self._figure_tags()}
+
+    def _figure_tags(self) -> dict[str, str]:
+        return {name: f"{value:.4f}" for name, value in self.figures().items()}
 
 
 def class_map_of(version: ModelVersion) -> dict[int, str]:
@@ -149,14 +156,31 @@ def decide_on(
     for version in (candidate, champion) if champion else (candidate,):
         _must_be_measured(version.version, evaluation, predictions, dataset)
     manifest = download(candidate.version, files.MANIFEST)
+    links = links_of(manifest)
     return decide(
-        evaluation.filter(pl.col("model_version") == candidate.version),
-        _comparison(candidate, champion, predictions, dataset, rules, links_of(manifest)) if champion else None,
+        _figures_now(candidate, predictions, dataset, links),
+        _comparison(candidate, champion, predictions, dataset, rules, links) if champion else None,
         parity_of(candidate.tags),
         _leakage(manifest, dataset),
         rules,
         test_enclosures=enclosures_by_class(dataset),
-        names=_names(candidate, champion, links_of(manifest)),
+        names=_names(candidate, champion, links),
+    )
+
+
+def _figures_now(
+    candidate: ModelVersion, predictions: pl.DataFrame, dataset: pl.DataFrame, links: ClassLinks
+) -> pl.DataFrame:
+    """DETECTOR_EVALUATION of the candidate on test by the labels as they are: they may have changed since."""
+    class_ids = resolve_classes(class_map_of(candidate), links)
+    on_test = pl.col("split") == "test"
+    found = predictions.filter(on_test & (pl.col("model_version") == candidate.version))
+    return score(
+        match_predictions(dataset.filter(on_test), found, class_ids, links),
+        model_version=candidate.version,
+        split="test",
+        class_ids=class_ids,
+        thresholds=thresholds_of(candidate),
     )
 
 

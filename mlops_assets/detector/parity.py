@@ -112,7 +112,7 @@ def measure_parity(
 
 
 def _has_counterpart(ours: Detections, others: Detections) -> npt.NDArray[np.bool_]:
-    """Whether each of `ours` has a counterpart; boxes of one class overlap by 0.7 at most, so it is the only one."""
+    """Whether each of `ours` has a counterpart: the only one, as boxes of one class overlap by `NMS_IOU` at most."""
     fits = (
         (ours.index[:, None] == others.index[None])
         & (np.abs(ours.confidence[:, None] - others.confidence[None]) <= MAX_CONFIDENCE_DIFFERENCE)

@@ -16,6 +16,7 @@ from mlops_assets.boxes import BOX_COLUMNS
 from mlops_assets.catalog.detecting import MIN_CONFIDENCE
 from mlops_assets.detector import files
 from mlops_assets.detector.candidate import ModelVersion
+from mlops_assets.detector.decisions import failed_criteria
 from mlops_assets.detector.judging import class_map_of, thresholds_of
 from mlops_assets.detector.predictor import OnnxPredictor, detect_photos
 from mlops_assets.monitoring.label_errors import overlaps
@@ -47,7 +48,7 @@ class Registry(Protocol):
 def latest_refused(
     decisions: pl.DataFrame, registry: Registry, folder: Path, read_photo: Callable[[str], bytes], threads: int
 ) -> Refused | None:
-    """The candidate of the last decision, if another version serves after it.
+    """The candidate of the last decision, if another version serves after it and the candidate can be used.
 
     Args:
         decisions: CHAMPION_DETECTOR.
@@ -59,6 +60,8 @@ def latest_refused(
     last = decisions.row(-1, named=True) if decisions.height else None
     if last is None or last["promoted"] or last["champion_version"] in (None, last["model_version"]):
         return None
+    if "files" in failed_criteria(last["reasons"]):
+        return None  # it cannot look at photos
     candidate = registry.version(last["model_version"])
     class_map = class_map_of(candidate)
 

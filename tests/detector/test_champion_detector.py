@@ -22,6 +22,8 @@ from mlops_assets.catalog.schema import DETECTIONS, UNKNOWN_EQUIPMENT
 from mlops_assets.dataset.schema import TRAINING_DATASET
 from mlops_assets.detector import files
 from mlops_assets.detector.champion import latest_champion
+from mlops_assets.detector.decisions import has_served
+from mlops_assets.detector.evaluating import evaluate_versions
 from mlops_assets.detector.judging import judge
 from mlops_assets.detector.schema import (
     CHAMPION_DETECTOR,
@@ -33,6 +35,7 @@ from mlops_assets.detector.schema import (
 from mlops_assets.detector.snapshot import SPLIT_PREDICTIONS
 from mlops_assets.detector.snapshot_predictions import SnapshotPredictions
 from mlops_assets.jobs import DECIDE_CHAMPION, ROLLBACK, champion_config
+from mlops_assets.labels.class_links import NO_LINKS
 from mlops_assets.use_case import UseCase
 from resources.mlflow_client import ensure_experiment, open_client
 from resources.model_registry import ModelRegistry
@@ -105,7 +108,7 @@ class House:
             )
             for info in versions
         ]
-        self.registry.set_tags(version, judged[0].tags())
+        self.registry.set_tags(version, judged[0].tags(thresholds=True))
         self.tables.write("detector_predictions", pl.concat([j.predictions for j in judged]), SPLIT_PREDICTIONS)
         evaluation = pl.concat([pl.DataFrame(schema=DETECTOR_EVALUATION), *(j.evaluation for j in judged)])
         self.tables.write("detector_evaluation", evaluation, DETECTOR_EVALUATION)
@@ -216,6 +219,25 @@ def test_a_rollback_brings_the_previous_champion_and_its_detections_back_exactly
         house.run(ROLLBACK, decision="roll_back", reason="again", by="Ada")
     )
     assert house.decisions().item(-1, "champion_version") == "1"
+
+
+def test_what_serves_keeps_its_thresholds_when_it_is_measured_again(house: House, onnx_model: Path) -> None:
+    version = house.train(onnx_model)
+    assert house.run().success
+    house.registry.set_tags(version, {"thresholds": json.dumps({str(class_id): 0.123 for class_id in CLASS_MAP})})
+    evaluation = evaluate_versions(
+        [house.registry.version(version)],
+        house.dataset,
+        house.tables,
+        SnapshotPredictions(house.dataset, house.photos.__getitem__, threads=1),
+        download=house.download,
+        use_case=CASE,
+        links=NO_LINKS,
+        keeps_thresholds=has_served(house.decisions(), version),
+    )
+    assert evaluation.candidate.thresholds == dict.fromkeys(CLASS_MAP, 0.123)
+    assert set(evaluation.table()["threshold"].drop_nulls()) == {0.123}
+    assert "thresholds" not in evaluation.candidate.tags(thresholds=False)
 
 
 def test_the_job_asks_for_a_reason_and_changes_nothing_without_one(house: House, onnx_model: Path) -> None:

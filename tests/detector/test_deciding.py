@@ -44,6 +44,9 @@ class Registry:
     def version(self, version: str) -> Version:
         return self.known[version]
 
+    def versions(self) -> list[Version]:
+        return list(self.known.values())
+
     def champion(self) -> Version | None:
         return self.known[self.alias] if self.alias else None
 
@@ -196,6 +199,51 @@ def test_what_was_never_judged_or_serves_already_is_not_ordered_about(house: Hou
         house.carry_out(order("promote", "2"))
     with pytest.raises(OrderError, match="Only version 3"):
         house.carry_out(Order(version="2"))
+
+
+def test_a_word_or_a_damaged_file_does_not_stand_for_what_was_measured(house: House) -> None:
+    house.train_and_judge(PASSED, UNMEASURED)
+    house.carry_out(order("refuse", "2"), rules=UNMEASURED)
+    house.carry_out()  # a rerun, which says that Ada's word stands
+    house.train_and_judge(Decision(False, ["(files) failed: the export is gone"], []), PASSED)
+    with pytest.raises(OrderError, match=r"failed \(e\), \(f\), which is overridden only if"):
+        house.carry_out(order("promote", "2"))
+    with pytest.raises(OrderError, match="3 was never judged"):
+        house.carry_out(order("promote", "3"))
+
+
+def test_a_lost_alias_empties_no_catalogue_and_is_set_again_by_hand_or_by_a_rollback(house: House) -> None:
+    house.train_and_judge(PASSED, PASSED, REFUSED)
+    house.registry.alias = None
+    for asked in (Order(), order("refuse")):
+        with pytest.raises(OrderError, match="version 2 is recorded as serving, and would be gone"):
+            house.carry_out(asked)
+    assert house.history.item(-1, "champion_version") == "2"
+    house.carry_out(order("roll_back", "2"))
+    assert house.serving == "2"
+    house.registry.alias = None
+    house.carry_out(order("roll_back"))
+    assert house.serving == "1"
+    house.registry.alias = None
+    house.carry_out(order("promote", "3"))
+    assert house.serving == "3"
+
+
+def test_an_older_version_promoted_over_the_newest_stays_whatever_a_rerun_says(house: House) -> None:
+    house.train_and_judge(PASSED, PASSED)
+    house.carry_out(order("promote", "1"))
+    house.carry_out()
+    assert house.serving == "1"
+    assert failed_criteria(house.history.item(-1, "reasons").to_list()) == ["by hand"]
+
+
+def test_a_rollback_needs_no_candidate(house: House) -> None:
+    house.train_and_judge(PASSED, PASSED)
+    house.train()
+    desk = house.desk(PASSED, "run-x")
+    del house.registry.known["3"]
+    (outcome,) = desk.carry_out(order("roll_back"))
+    assert (outcome.version, house.registry.alias) == ("1", "1")
 
 
 def test_rollbacks_go_further_back_and_not_forward_again(house: House) -> None:

@@ -102,6 +102,14 @@ def test_a_side_that_was_not_shown_just_this_test_set_is_not_decided_on(
         decision(kept, shown)
 
 
+def test_labels_that_changed_since_the_evaluation_count_as_they_are(kept: Kept) -> None:
+    disc = (0.7083, 0.5, 0.3438, 0.4583)
+    relabelled = truth([label for i in range(6) for label in ((f"E{i}-0", 0, disc), (f"E{i}-0", 3, disc))])
+    reasons = decision(kept, {"2": PHOTOS}, relabelled).reasons  # the evaluation of before says AP50 1.0
+    (floor,) = [reason for reason in reasons if reason.startswith("(d)")]
+    assert "failed" in floor
+
+
 def test_a_version_registered_without_its_parity_fails_that_criterion(kept: Kept) -> None:
     del kept.tags["parity"]
     decided = decision(kept, {"2": PHOTOS, "1": PHOTOS})

@@ -63,3 +63,8 @@ def test_the_refused_candidate_looks_at_photos(onnx_model: Path, photos: dict[st
 def test_without_a_champion_or_a_refusal_nobody_disagrees(onnx_model: Path, tmp_path: Path) -> None:
     for decided in (decisions(None, "7", False), decisions("7", "7", True), decisions("7", "7", False)):
         assert latest_refused(decided, Registry(onnx_model), tmp_path, bytes, 1) is None
+
+
+def test_a_candidate_that_cannot_be_used_is_not_asked(onnx_model: Path, tmp_path: Path) -> None:
+    broken = decisions("4", "7", False).with_columns(reasons=pl.lit(["(files) failed: its export is gone"]))
+    assert latest_refused(broken, Registry(onnx_model), tmp_path, bytes, 1) is None
