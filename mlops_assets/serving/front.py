@@ -21,7 +21,7 @@ from mlops_assets.serving import bodies
 from mlops_assets.serving.detector import ServedDetector
 from mlops_assets.serving.following import Follower
 from mlops_assets.serving.metrics import CONTENT_TYPE, Metrics
-from mlops_assets.serving.refusals import RefusalError
+from mlops_assets.serving.refusals import FAILED, RefusalError
 
 DETECT, INVOCATIONS, READY, METRICS = "/detect", "/invocations", "/ready", "/metrics"
 OF_MLFLOW = ("/ping", "/health", "/version")
@@ -210,7 +210,7 @@ class _Exchange:
         except Exception:  # noqa: BLE001  the log has it; the client gets an answer, and no stack trace
             _log.exception("%s failed", self.path)
             if not self._status:
-                await self._refuse(RefusalError(500, "The server failed; its log says why."))
+                await self._refuse(RefusalError(500, FAILED))
         finally:
             self._metrics.count(self.path if self.path in METHODS else "other", self._status)
 
