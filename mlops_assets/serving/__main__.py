@@ -48,7 +48,11 @@ def build_app(settings: Settings) -> Front:
             download=lambda version, name: registry.download(version, name, downloads),
             default_threshold=use_case.inventory.default_threshold,
             threads=settings.thread_count(),
-            limits=PhotoLimits(use_case.intake.max_pixels, use_case.intake.normalised_long_side),
+            limits=PhotoLimits(
+                use_case.intake.max_pixels,
+                use_case.intake.normalised_long_side,
+                int(settings.serving_max_whole_megapixels * 1_000_000),
+            ),
         ),
         default_threshold=use_case.inventory.default_threshold,
         interval=settings.serving_poll_seconds,
