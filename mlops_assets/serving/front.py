@@ -107,7 +107,7 @@ class Front:
             await exchange.send_bytes(200, self._metrics.text(self._follower.state()).encode(), CONTENT_TYPE)
         elif path in OF_MLFLOW:
             # To MLflow, which knows no HEAD, it is a GET.
-            await self._scoring(exchange.scope | {"method": "GET"}, exchange.receive, exchange.send)
+            await self._scoring({**exchange.scope, "method": "GET"}, exchange.receive, exchange.send)
         else:
             await self._admitted(exchange)
 
