@@ -75,29 +75,41 @@ def _of_database(tracking_uri: str, model_name: str, alias: str, timeout: float)
     from sqlalchemy.exc import SQLAlchemyError
     from sqlalchemy.pool import NullPool
 
-    engine = create_engine(tracking_uri, poolclass=NullPool, connect_args={"connect_timeout": max(2, int(timeout))})
+    engine = create_engine(tracking_uri, poolclass=NullPool, connect_args=_bounds(timeout))
+    # Within the transaction, since `options` of the connection would replace those of the address.
+    bound = f"SET LOCAL statement_timeout = {_milliseconds(timeout)}"
     try:
         with engine.connect() as connection:
+            connection.execute(text(bound))
             asked = {"name": model_name, "alias": alias}
             return _text(connection.execute(text(_QUERY.format(":name", ":alias")), asked).fetchone())
     except SQLAlchemyError as error:
         raise MlflowUnavailableError(tracking_uri, getattr(error, "orig", None) or error) from error
 
 
+def _bounds(timeout: float) -> dict[str, int]:
+    """Of PostgreSQL's client: for the connection, and for a machine that went away under it."""
+    return {"connect_timeout": max(2, int(timeout)), "tcp_user_timeout": _milliseconds(timeout)}
+
+
+def _milliseconds(timeout: float) -> int:
+    return max(1, int(timeout * 1000))
+
+
 def _of_server(tracking_uri: str, model_name: str, alias: str, timeout: float) -> str | None:
     request = _request(tracking_uri, model_name)
     try:
         with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310 - the scheme was looked at
-            model = json.load(answer)["registered_model"]
+            aliases = json.load(answer)["registered_model"].get("aliases", [])
+            return next((str(entry["version"]) for entry in aliases if entry["alias"] == alias), None)
     except urllib.error.HTTPError as error:
         if error.code == http.client.NOT_FOUND and _error_code(error) == "RESOURCE_DOES_NOT_EXIST":
             return None
         raise MlflowUnavailableError(tracking_uri, f"HTTP {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException) as error:
         raise MlflowUnavailableError(tracking_uri, error) from error
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise MlflowUnavailableError(tracking_uri, f"no answer of MLflow: {error!r}") from error
-    return next((str(entry["version"]) for entry in model.get("aliases", []) if entry["alias"] == alias), None)
 
 
 def _request(tracking_uri: str, model_name: str) -> urllib.request.Request:
@@ -106,7 +118,7 @@ def _request(tracking_uri: str, model_name: str) -> urllib.request.Request:
     request = urllib.request.Request(shown(tracking_uri) + question)  # noqa: S310 - http or https, see `scheme`
     if known := credentials(parts):
         encoded = base64.b64encode(":".join(map(unquote, known)).encode()).decode()
-        request.add_header("Authorization", f"Basic {encoded}")
+        request.add_unredirected_header("Authorization", f"Basic {encoded}")  # for nobody else's server
     return request
 
 

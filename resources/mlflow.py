@@ -74,6 +74,8 @@ class MlflowTracking(dg.ConfigurableResource):  # type: ignore[type-arg]
         """
         if self._started is None:
             return
+        from mlflow.exceptions import MlflowException
+
         started, self._started = self._started, None
         log, status = dg.get_dagster_logger("mlflow"), "RUNNING"
         try:
@@ -82,14 +84,20 @@ class MlflowTracking(dg.ConfigurableResource):  # type: ignore[type-arg]
             with in_a_hurry():
                 # Not RUNNING outright: the run may have been settled while a forgotten step still worked.
                 status = started.client.get_run(started.run_id).info.status
-        except MlflowUnavailableError as error:
+        except (MlflowUnavailableError, MlflowException) as error:
             log.error("%s; %d metrics are lost", error, started.epochs.waiting)
+        finally:
+            self._let_go(started, status)
+
+    def _let_go(self, started: _Started, status: str) -> None:
+        """Also where MLflow is away or refuses: it is the active run of this process no more."""
+        from mlflow.exceptions import MlflowException
+
         try:
             with in_a_hurry():
-                # Also where MLflow is away: it is the active run of this process no more.
                 patiently(self.tracking_uri, lambda: started.tracking.end_run(status))
-        except MlflowUnavailableError as error:
-            log.debug("The end of the step is not in MLflow: %s", error)
+        except (MlflowUnavailableError, MlflowException) as error:
+            dg.get_dagster_logger("mlflow").debug("The end of the step is not in MLflow: %s", error)
 
     @property
     def run_id(self) -> str:

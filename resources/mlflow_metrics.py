@@ -48,10 +48,13 @@ class EpochMetrics:
         Of an epoch that was logged before (by an attempt that was killed after it had logged, and before it had saved
         its checkpoint) the first value stays: MLflow cannot change one, and two would contradict each other.
 
+        What MLflow refuses (its run was deleted, a password has changed) waits as well; `flush` raises it in the end.
+
         Raises:
             MlflowUnavailableError: MLflow has been away for so long that nothing more can be kept.
         """
         from mlflow.entities import Metric
+        from mlflow.exceptions import MlflowException
         from mlflow.utils.time import get_current_time_millis
 
         now = get_current_time_millis()
@@ -64,7 +67,7 @@ class EpochMetrics:
         try:
             with in_a_hurry():
                 self._send()
-        except MlflowUnavailableError as error:
+        except (MlflowUnavailableError, MlflowException) as error:
             if not behind:
                 log.warning("%s. The training goes on; its metrics are kept and sent when MLflow answers", error)
             self._next_try = time.monotonic() + _PAUSE_S
@@ -78,6 +81,7 @@ class EpochMetrics:
 
         Raises:
             MlflowUnavailableError: MLflow stays away.
+            MlflowException: It refuses them.
         """
         self.given_up = True
         self._send()

@@ -78,6 +78,11 @@ class Settings(BaseSettings):
         10, gt=0, description="seconds between two looks of the live server at the alias"
     )
     serving_max_megabytes: float = Field(20, gt=0, description="largest body of a request to the live server, MB")
+    serving_max_whole_megapixels: float = Field(
+        25,
+        gt=0,
+        description="largest photo for the live server that is no plain JPEG (HEIC, PNG, progressive), megapixels",
+    )
     serving_max_photos: int = Field(16, ge=1, description="photos of one request to the live server")
     serving_max_requests: int = Field(32, ge=1, description="requests that the live server holds at a time")
     sensor_interval: int = Field(30, ge=1, description="seconds between two evaluations of a sensor")

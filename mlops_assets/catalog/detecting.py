@@ -66,6 +66,9 @@ def detect_day(
         threads: Photos that are worked on at a time.
         progress: Called with photos done and to do.
         device: Of the network, see `runtimes.open_network`.
+
+    Raises:
+        RuntimeError: Of some photos nothing is known in the end: another run of the day has cleared the parts.
     """
     if champion is None or looked_at is None:
         return DayFindings(*_sorted(Looked.none()), "no champion yet")
@@ -89,11 +92,21 @@ def detect_day(
             if done % size == 0 or done == len(todo):
                 chunk.keep()
             progress(done, len(todo))
-        known = looked_at.known(usable)
+        known = _complete(looked_at.known(usable), usable)
     unscored = (
         None if champion.references_sha256 else f"model version {champion.version} has no features of known equipment"
     )
     return DayFindings(*_sorted(known), unscored, len(todo), runtime)
+
+
+def _complete(known: Looked, usable: pl.Series) -> Looked:
+    missing = usable.filter(~usable.is_in(known.photo_ids().implode())).len()
+    if missing:
+        raise RuntimeError(
+            f"Of {missing} of the day's {len(usable)} usable photos nothing is kept any more, though they were looked "
+            "at: another run of the same day has cleared what was unfinished. The retry looks at them again"
+        )
+    return known
 
 
 def _sorted(looked: Looked) -> tuple[pl.DataFrame, pl.DataFrame]:

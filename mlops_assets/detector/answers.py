@@ -3,7 +3,6 @@
 Tables of detections are for `predictor`.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,8 +16,11 @@ Box = dict[str, Any]
 
 
 def lowest(thresholds: Mapping[int, float]) -> float:
-    """A confidence that lets through all that meets its class's threshold; detection takes what is above it."""
-    return math.nextafter(min(thresholds.values()), 0.0)
+    """A confidence that lets through all that meets its class's threshold; detection takes what is above it.
+
+    The number just below in float32, as which a network's confidences are compared: one of float64 would be rounded up.
+    """
+    return float(np.nextafter(np.float32(min(thresholds.values())), np.float32(0)))
 
 
 def boxes(

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from mlops_assets.serving.detector import open_version
+from mlops_assets.serving.downloads import keep_only
 from mlops_assets.serving.following import Follower
 from mlops_assets.serving.front import Front, RequestLimits
 from mlops_assets.serving.photos import PhotoLimits
@@ -39,7 +40,7 @@ def build_app(settings: Settings) -> Front:
     registry = ModelRegistry(
         tracking_uri=settings.fill(settings.mlflow_tracking_uri), model_name=registered_model(use_case.name)
     )
-    downloads = Path(settings.fill(settings.scratch, use_case.name)) / "models"
+    downloads = Path(settings.fill(settings.scratch, use_case.name)) / "serving-models"  # steps keep theirs elsewhere
     follower = Follower(
         partial(alias_version, registry.tracking_uri, registry.model_name, CHAMPION),
         registry.version,
@@ -48,10 +49,15 @@ def build_app(settings: Settings) -> Front:
             download=lambda version, name: registry.download(version, name, downloads),
             default_threshold=use_case.inventory.default_threshold,
             threads=settings.thread_count(),
-            limits=PhotoLimits(use_case.intake.max_pixels, use_case.intake.normalised_long_side),
+            limits=PhotoLimits(
+                use_case.intake.max_pixels,
+                use_case.intake.normalised_long_side,
+                int(settings.serving_max_whole_megapixels * 1_000_000),
+            ),
         ),
         default_threshold=use_case.inventory.default_threshold,
         interval=settings.serving_poll_seconds,
+        forget_others=partial(keep_only, folder=downloads / registry.model_name),
     )
     pool = ThreadPoolExecutor(settings.thread_count(), thread_name_prefix="detect")
     limits = RequestLimits(

@@ -7,7 +7,7 @@ the serving version where it is, and is said in the log and in the state.
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from mlops_assets.serving.detector import RegisteredVersion, ServedDetector, thresholds_for
@@ -65,6 +65,7 @@ class Follower:
         open_version: Gives a version open and warm.
         default_threshold: For classes whose threshold the version does not name.
         interval: Seconds between two polls.
+        forget_others: Told the versions that may serve on, the present one and the one before, once another serves.
     """
 
     def __init__(
@@ -75,12 +76,14 @@ class Follower:
         *,
         default_threshold: float,
         interval: float,
+        forget_others: Callable[[Collection[str]], None] = lambda _versions: None,
     ) -> None:
         self._alias = alias
         self._version = version
         self._open = open_version
         self._default = default_threshold
         self._interval = interval
+        self._forget_others = forget_others
         self._serving: ServedDetector | None = None
         self._broken: _Broken | None = None
         self._state = FollowerState()
@@ -146,9 +149,11 @@ class Follower:
             pause = min(2 * broken.pause, LONGEST_PAUSE) if broken else self._interval
             self._broken = _Broken(number, reason, time.monotonic() + pause, pause)
             raise VersionError(reason) from error
-        _log.info("Version %s serves, after %s", number, _named(self._serving))
+        before = self._serving
+        _log.info("Version %s serves, after %s", number, _named(before))
         self._broken = None
         self._serving = opened  # what served before goes with the last request that holds it
+        self._forget_others({serving.version for serving in (opened, before) if serving})
 
     def _look_again(self, serving: ServedDetector) -> None:
         thresholds = thresholds_for(self._version(serving.version), self._default)

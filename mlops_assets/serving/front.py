@@ -21,7 +21,7 @@ from mlops_assets.serving import bodies
 from mlops_assets.serving.detector import ServedDetector
 from mlops_assets.serving.following import Follower
 from mlops_assets.serving.metrics import CONTENT_TYPE, Metrics
-from mlops_assets.serving.refusals import RefusalError
+from mlops_assets.serving.refusals import FAILED, RefusalError
 
 DETECT, INVOCATIONS, READY, METRICS = "/detect", "/invocations", "/ready", "/metrics"
 OF_MLFLOW = ("/ping", "/health", "/version")
@@ -106,7 +106,8 @@ class Front:
         elif path == METRICS:
             await exchange.send_bytes(200, self._metrics.text(self._follower.state()).encode(), CONTENT_TYPE)
         elif path in OF_MLFLOW:
-            await self._scoring(exchange.scope, exchange.receive, exchange.send)
+            # To MLflow, which knows no HEAD, it is a GET.
+            await self._scoring({**exchange.scope, "method": "GET"}, exchange.receive, exchange.send)
         else:
             await self._admitted(exchange)
 
@@ -125,8 +126,7 @@ class Front:
         self._metrics.in_flight += 1
         started = time.perf_counter()
         try:
-            work = self._detect if exchange.path == DETECT else self._invoke
-            photos = await work(exchange, detector)
+            photos = await (self._detect(exchange, detector) if exchange.path == DETECT else self._invoke(exchange))
         finally:
             self._metrics.in_flight -= 1
         self._metrics.observe(time.perf_counter() - started, photos)
@@ -146,6 +146,7 @@ class Front:
         photos = [body]
         if is_form:
             photos = await self._run(self._parsers, bodies.form_photos, body, content_type, self._limits.max_photos)
+        body = b""  # the photos of a form are copies of it
         looked = await self._looks(detector, photos, confidence)
         total = 1000 * (time.perf_counter() - arrived)
         content = {
@@ -170,16 +171,16 @@ class Front:
             for look in looks:
                 look.cancel()
 
-    async def _invoke(self, exchange: "_Exchange", detector: ServedDetector) -> int:
+    async def _invoke(self, exchange: "_Exchange") -> int:
         content_type = exchange.headers.get("content-type", "")
         if bodies.media_type(content_type) != bodies.JSON_TYPE:
             raise RefusalError(
                 415, f"The Content-Type {content_type[:200]!r} is not taken here: send {bodies.JSON_TYPE}."
             )
         body = await exchange.body(self._limits)
-        photos = await self._run(self._parsers, bodies.json_photos, body, self._limits.max_photos)
+        photos: int = await self._run(self._parsers, _count_photos, body, self._limits.max_photos)
         await self._scoring(exchange.scope, _replayed(body, exchange.receive), exchange.send)
-        return len(photos)
+        return photos
 
     @staticmethod
     async def _run(pool: ThreadPoolExecutor, work: Callable[..., Any], *arguments: Any) -> Any:
@@ -210,7 +211,7 @@ class _Exchange:
         except Exception:  # noqa: BLE001  the log has it; the client gets an answer, and no stack trace
             _log.exception("%s failed", self.path)
             if not self._status:
-                await self._refuse(RefusalError(500, "The server failed; its log says why."))
+                await self._refuse(RefusalError(500, FAILED))
         finally:
             self._metrics.count(self.path if self.path in METHODS else "other", self._status)
 
@@ -218,6 +219,8 @@ class _Exchange:
         """Pass on a part of the answer."""
         if message["type"] == "http.response.start":
             self._status = message["status"]
+        elif self.scope["method"] == "HEAD":
+            message = {**message, "body": b""}
         await self._send(message)
 
     async def send_json(self, status: int, content: dict[str, Any]) -> None:
@@ -229,7 +232,7 @@ class _Exchange:
         named = {"content-type": kind, "content-length": str(len(body)), **(headers or {})}
         pairs = [(name.lower().encode(), value.encode("latin-1")) for name, value in named.items()]
         await self.send({"type": "http.response.start", "status": status, "headers": pairs})
-        await self.send({"type": "http.response.body", "body": b"" if self.scope["method"] == "HEAD" else body})
+        await self.send({"type": "http.response.body", "body": body})
 
     async def body(self, limits: RequestLimits) -> bytes:
         """The whole body.
@@ -292,6 +295,11 @@ async def _of_photo(index: int, look: "asyncio.Future[dict[str, Any]]", count: i
         if count == 1:
             raise
         raise RefusalError(error.status, f"Photo {index}: {error.reason}", error.headers) from error
+
+
+def _count_photos(body: bytes, most: int) -> int:
+    """Of a request to MLflow's scoring server, which decodes them again: here they are let go of at once."""
+    return len(bodies.json_photos(body, most))
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

@@ -13,6 +13,8 @@ _CODES = {
     503: "TEMPORARILY_UNAVAILABLE",
 }
 
+FAILED = "The server failed; its log says why."
+
 
 class RefusalError(Exception):
     """A request is refused.

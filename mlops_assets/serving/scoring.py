@@ -4,6 +4,7 @@ That server loads its model once. The model that it is given here is one that ne
 the version that serves at each request.
 """
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,8 +12,11 @@ from starlette.types import ASGIApp
 
 from mlops_assets.detector.mlflow_model import PHOTO, signature
 from mlops_assets.serving.bodies import confidence_of
+from mlops_assets.serving.detector import ServedDetector
 from mlops_assets.serving.following import Follower
-from mlops_assets.serving.refusals import RefusalError
+from mlops_assets.serving.refusals import FAILED, RefusalError
+
+_log = logging.getLogger(__name__)
 
 
 class LiveModel:
@@ -35,20 +39,33 @@ class LiveModel:
             params: `confidence`, instead of the classes' thresholds.
 
         Raises:
-            MlflowException: A photo is refused; MLflow's server answers 400.
+            MlflowException: A photo is refused, which MLflow's server answers with 400, or the server failed: 500.
         """
         from mlflow.exceptions import MlflowException
-        from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
+        from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
 
         detector = self._follower.current()
         if detector is None:
             raise MlflowException("No version serves yet", TEMPORARILY_UNAVAILABLE)
         try:
             confidence = confidence_of((params or {}).get("confidence"))
-            looks = [self._pool.submit(detector.detect, bytes(photo), confidence) for photo in model_input[PHOTO]]
-            return [{**look.result(), "model_version": detector.version} for look in looks]
+            photos = [bytes(photo) for photo in model_input[PHOTO]]
+            return [{**found, "model_version": detector.version} for found in self._looks(detector, photos, confidence)]
         except RefusalError as error:
             raise MlflowException(error.reason, INVALID_PARAMETER_VALUE) from error
+        except (
+            Exception
+        ) as error:  # of another kind than its own, MLflow's server would answer 400 with the stack trace
+            _log.exception("A photo sent to MLflow's scoring server could not be looked at")
+            raise MlflowException(FAILED, INTERNAL_ERROR) from error
+
+    def _looks(self, detector: ServedDetector, photos: list[bytes], confidence: float | None) -> list[dict[str, Any]]:
+        looks = [self._pool.submit(detector.detect, photo, confidence) for photo in photos]
+        try:
+            return [look.result() for look in looks]
+        finally:
+            for look in looks:
+                look.cancel()  # nobody waits for the others once one has failed
 
 
 def scoring_app(follower: Follower, pool: ThreadPoolExecutor) -> ASGIApp:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import dagster as dg
 import polars as pl
+import pytest
 from detecting_process import DAY, look
 
 from mlops_assets.catalog.detecting import CHUNK
-from mlops_assets.catalog.looked_at import PARTS, Looked
+from mlops_assets.catalog.looked_at import PARTS, Looked, LookedAt
 from mlops_assets.catalog.schema import DETECTIONS, UNKNOWN_EQUIPMENT
 from resources.tables import CODE_VERSION, ParquetTables, Tables, write_parquet
 
@@ -107,3 +108,19 @@ def test_dagster_goes_on_behind_an_output_when_its_table_is_written(tmp_path: Pa
         [table], resources={"io_manager": ParquetTables(str(tmp_path), {"table": DETECTIONS})}
     ).success
     assert written == ["table.parquet"]
+
+
+def test_photos_whose_parts_another_run_has_cleared_are_not_published_as_without_boxes(
+    onnx_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = LookedAt.append
+
+    def cleared(self: LookedAt, chunk: Looked) -> None:
+        kept(self, chunk)
+        LookedAt(self._tables, self._day, "code", "7").clear()
+
+    monkeypatch.setattr(LookedAt, "append", cleared)
+    with pytest.raises(RuntimeError, match=r"Of 4 of the day's 4 usable photos .* The retry looks at them again"):
+        look(tmp_path / "store", onnx_model, tmp_path / "log", 4)
+    monkeypatch.setattr(LookedAt, "append", kept)
+    assert look(tmp_path / "store", onnx_model, tmp_path / "log", 4).looked_at == 4

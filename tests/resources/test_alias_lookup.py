@@ -67,7 +67,7 @@ def test_a_server_that_is_away_is_named_with_the_remedy_and_without_its_password
 
 
 @contextmanager
-def answering(status: int, body: bytes) -> Iterator[tuple[str, list[Any]]]:
+def answering(status: int, body: bytes, location: str = "") -> Iterator[tuple[str, list[Any]]]:
     """Some other web server, which keeps the headers that it was sent."""
     seen: list[Any] = []
 
@@ -75,6 +75,8 @@ def answering(status: int, body: bytes) -> Iterator[tuple[str, list[Any]]]:
         def do_GET(self) -> None:
             seen.append(self.headers)
             self.send_response(status)
+            if location:
+                self.send_header("Location", location)
             self.end_headers()
             self.wfile.write(body)
 
@@ -94,6 +96,9 @@ def answering(status: int, body: bytes) -> Iterator[tuple[str, list[Any]]]:
     [
         (200, b"<html>a login page</html>", "no answer of MLflow"),
         (200, b"{}", "no answer of MLflow"),
+        (200, b"[]", "no answer of MLflow"),
+        (200, b'{"registered_model": []}', "no answer of MLflow"),
+        (200, b'{"registered_model": {"aliases": ["champion"]}}', "no answer of MLflow"),
         (404, b"<html>nothing here</html>", "HTTP 404"),
         (403, b'{"error_code": "PERMISSION_DENIED"}', "HTTP 403"),
         (503, b"", "HTTP 503"),
@@ -113,6 +118,14 @@ def test_user_and_password_of_the_address_are_sent() -> None:
         with_password = f"http://user:pass%40word@{address}/"  # pragma: allowlist secret
         assert alias_version(with_password, "racks-detector", "champion") == "7"
     assert seen[0]["Authorization"] == "Basic dXNlcjpwYXNzQHdvcmQ="
+
+
+def test_a_redirection_does_not_take_the_password_with_it() -> None:
+    body = b'{"registered_model": {"aliases": [{"alias": "champion", "version": "7"}]}}'
+    with answering(200, body) as (other, seen), answering(302, b"", f"http://{other}/") as (address, _):
+        with_password = f"http://user:word@{address}/"  # pragma: allowlist secret
+        assert alias_version(with_password, "racks-detector", "champion") == "7"
+    assert seen[0]["Authorization"] is None
 
 
 def test_asking_imports_neither_mlflow_nor_sqlalchemy(uri: str) -> None:

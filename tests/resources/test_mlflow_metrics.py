@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 
 from rehearsal.processes import free_port
+from resources import mlflow_metrics
 from resources.mlflow import MlflowTracking
 from resources.mlflow_address import MlflowUnavailableError
 from resources.mlflow_client import ensure_experiment, open_client
@@ -147,3 +148,45 @@ def test_a_database_that_another_process_writes_is_waited_for(client: Any, uri: 
     assert time.monotonic() - started > 1
     timer.join()
     locked.close()
+
+
+def test_a_run_that_was_deleted_ends_no_training_and_the_end_of_it_says_so(
+    client: Any, uri: str, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.exceptions import MlflowException
+
+    monkeypatch.setattr(mlflow_metrics, "_PAUSE_S", 0.0)
+    epochs = EpochMetrics(client, run_id, uri)
+    epochs.log({"loss": 1.0}, 1)
+    client.delete_run(run_id)
+    epochs.log({"loss": 0.5}, 2)
+    epochs.log({"loss": 0.4}, 3)
+    assert epochs.waiting == 2
+    with pytest.raises(MlflowException, match="deleted"):
+        epochs.flush()
+    client.restore_run(run_id)
+    epochs.log({"loss": 0.3}, 4)
+    assert history(client, run_id, "loss") == [(1, 1.0), (2, 0.5), (3, 0.4), (4, 0.3)]
+    assert epochs.waiting == 0
+
+
+def test_a_step_whose_run_was_deleted_lets_go_of_it(client: Any, uri: str) -> None:
+    import mlflow as fluent
+
+    @dg.op
+    def train(mlflow: MlflowTracking) -> None:
+        mlflow.client.delete_run(mlflow.run_id)
+        for epoch in (1, 2):
+            mlflow.log_metrics({"loss": 1 / epoch}, step=epoch)
+
+    @dg.job(resource_defs={"mlflow": MlflowTracking(tracking_uri=uri, experiment_name="deleted")})
+    def training() -> None:
+        train()
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = training.execute_in_process(instance=instance)
+        told = [entry.user_message for entry in instance.all_logs(result.run_id)]
+    assert result.success
+    assert sum("The training goes on" in message for message in told) == 1
+    assert any("2 metrics are lost" in message for message in told)
+    assert fluent.active_run() is None

@@ -116,6 +116,18 @@ def test_the_server_and_its_database_tell_the_same_version_behind_an_alias(
         assert [alias_version(uri, "racks-detector", "champion") for uri in uris] == [version, version]
 
 
+def test_a_database_that_does_not_answer_is_given_up(server: Server, production: Production) -> None:
+    from sqlalchemy import create_engine, text
+
+    assert alias_version(production.database.url, "no-such-detector", "champion") is None
+    asked = time.monotonic()
+    with create_engine(production.database.url).connect() as holder:
+        holder.execute(text("LOCK TABLE registered_model_aliases IN ACCESS EXCLUSIVE MODE"))
+        with pytest.raises(MlflowUnavailableError, match="statement timeout"):
+            alias_version(production.database.url, "racks-detector", "champion", timeout=0.5)
+    assert time.monotonic() - asked < 10
+
+
 def test_a_database_that_is_away_is_named_without_its_password(production: Production) -> None:
     gone = production.database.url.replace(f":{production.database.port}/", f":{free_port()}/")
     with pytest.raises(MlflowUnavailableError, match="refused") as told:

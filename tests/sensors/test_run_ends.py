@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
@@ -14,8 +15,10 @@ from dagster._core.remote_origin import (
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from resources.alerts import Alerts
+from resources.mlflow_address import MlflowUnavailableError
 from resources.mlflow_client import ensure_experiment, open_client
 from resources.mlflow_status import DAGSTER_RUN_TAG, FIRST_RUN_TAG, MLFLOW_RUN_TAG
+from sensors import run_failures
 from sensors.run_failures import run_end_sensors
 
 MLFLOW_ENDS = {"run_failures": "FAILED", "runs_canceled": "KILLED", "runs_succeeded": "FINISHED"}
@@ -88,6 +91,40 @@ def test_a_run_that_logged_nothing_is_alerted_all_the_same(tracking_uri: str, tm
     alerts = tmp_path / "alerts.jsonl"
     assert tell("run_failures", tracking_uri, alerts, logged=False) is None
     assert len(alerts.read_text().splitlines()) == 1
+
+
+def test_an_mlflow_that_hangs_is_waited_for_once_and_asked_again_later(
+    tracking_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alerts, now = Alerts(path=str(tmp_path / "alerts.jsonl"), webhook_url="", timeout_seconds=1.0), [1000.0]
+    monkeypatch.setattr(run_failures, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(run_failures, "_next_ask", {})
+    asked: list[str] = []
+
+    def hangs(*arguments: object) -> None:
+        asked.append(str(arguments[1]))
+        now[0] += 20
+        raise MlflowUnavailableError(tracking_uri, "timed out")
+
+    monkeypatch.setattr(run_failures, "settle_run", hangs)
+    (sensor,) = [s for s in run_end_sensors("case", tracking_uri, 1) if s.name == "run_failures"]
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = instance.create_run_for_job(retrain, tags={MLFLOW_RUN_TAG: "1"})
+        event = dg.DagsterEvent(EVENTS["run_failures"], run.job_name, message="killed")
+
+        def end() -> None:
+            sensor(dg.build_run_status_sensor_context("run_failures", event, instance, run), alerts=alerts)
+
+        with pytest.raises(MlflowUnavailableError):
+            end()
+        end()
+        end()
+        assert (len(asked), now) == (1, [1020.0])
+        now[0] += 121
+        with pytest.raises(MlflowUnavailableError):
+            end()
+    assert len(asked) == 2
+    assert len((tmp_path / "alerts.jsonl").read_text().splitlines()) == 4
 
 
 @pytest.mark.parametrize(("location", "told"), [("enclosures", 1), ("blood_cells", 0)])

@@ -108,7 +108,7 @@ def test_as_deployed_it_serves_while_mlflow_is_away_and_follows_when_it_is_back(
             until(lambda: server.state()["version"] == second)
             assert server.state()["failure"] == ""
             assert box_of(server.detect(jpeg()).json()) == 0.625
-    assert (tmp_path / "scratch" / "models" / MODEL / second / "onnx" / "model.onnx").is_file()
+    assert (tmp_path / "scratch" / "serving-models" / MODEL / second / "onnx" / "model.onnx").is_file()
 
 
 def as_mlflow_serves_it(uri: str, folder: Path) -> None:

@@ -14,6 +14,7 @@ from tiny_model import CLASSES, THRESHOLDS, contents, jpeg, register, registry, 
 
 from mlops_assets.detector import files
 from mlops_assets.serving.detector import ServedDetector, open_version
+from mlops_assets.serving.downloads import keep_only
 from mlops_assets.serving.following import POLLS_A_LOOK, Follower
 from mlops_assets.serving.photos import PhotoLimits
 from resources.alias_lookup import alias_version
@@ -54,7 +55,14 @@ def follower(address: Address, folder: Path, interval: float = 60) -> Follower:
         limits=PhotoLimits(),
         threads=1,
     )
-    return Follower(address.alias, address.version, opened, default_threshold=0.3, interval=interval)
+    return Follower(
+        address.alias,
+        address.version,
+        opened,
+        default_threshold=0.3,
+        interval=interval,
+        forget_others=partial(keep_only, folder=folder / "downloads" / address.model),
+    )
 
 
 def champion(address: Address, folder: Path, **more: Any) -> str:
@@ -95,6 +103,36 @@ def test_an_old_version_lives_as_long_as_its_requests_and_is_freed_then(address:
     del in_use
     gc.collect()
     assert old() is None
+
+
+def test_of_what_was_fetched_the_serving_version_and_the_one_before_are_kept(address: Address, tmp_path: Path) -> None:
+    fetched = tmp_path / "downloads" / address.model
+    of_another_model = tmp_path / "downloads" / "another-detector" / "1" / files.ONNX
+    for left in (fetched / "77" / files.ONNX, of_another_model):  # by an earlier process
+        left.parent.mkdir(parents=True)
+        left.write_bytes(b"x")
+    followed, kept = follower(address, tmp_path), []
+    for _ in range(3):
+        champion(address, tmp_path)
+        followed.poll()
+        kept.append(sorted(path.name for path in fetched.iterdir()))
+    assert kept == [["1"], ["1", "2"], ["2", "3"]]
+    assert of_another_model.is_file()
+    address.registry().set_champion("1")  # rolled back further than what is kept: fetched again
+    followed.poll()
+    serving = followed.current()
+    assert serving is not None
+    assert (serving.version, bool(serving.detect(jpeg())["boxes"])) == ("1", True)
+    assert sorted(path.name for path in fetched.iterdir()) == ["1", "3"]
+
+
+def test_what_cannot_be_removed_stays_and_hinders_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "stray").write_text("no folder")
+    keep_only({"2"}, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["stray"]
+    assert "stray stays" in caplog.text
+    keep_only({"2"}, tmp_path / "not there")
 
 
 def test_a_registry_that_is_away_leaves_what_serves_and_is_asked_on(

@@ -175,6 +175,13 @@ def test_other_methods_and_places_are_named(server: Server, method: str, path: s
     assert path in answer.json()["message"]
 
 
+@pytest.mark.parametrize("path", ["/ping", "/health", "/version", "/ready", "/metrics"])
+def test_what_is_asked_by_get_may_be_asked_by_head(server: Server, path: str) -> None:
+    answer = server.ask("HEAD", path)
+    assert (answer.status, answer.body) == (200, b"")
+    assert answer.headers["content-type"] == server.ask("GET", path).headers["content-type"]
+
+
 @quick
 @given(
     st.binary(max_size=400),
