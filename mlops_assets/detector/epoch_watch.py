@@ -21,12 +21,16 @@ class EpochWatch:
 
     def attach(self, trainer: Any) -> None:
         """Follow a trainer of Ultralytics."""
+        # "on_train_start" is not told by a training that has nothing but its final validation before it.
+        trainer.add_callback("on_pretrain_routine_end", self._set_up)
         trainer.add_callback("on_train_start", self._begin)
         trainer.add_callback("on_train_epoch_end", self._epoch_trained)
         trainer.add_callback("on_fit_epoch_end", self._epoch_validated)
 
-    def _begin(self, trainer: Any) -> None:
+    def _set_up(self, trainer: Any) -> None:
         self.epochs_done = trainer.start_epoch
+
+    def _begin(self, _trainer: Any) -> None:
         self.last_end = time.monotonic()
 
     def _epoch_trained(self, _trainer: Any) -> None:

@@ -109,3 +109,7 @@ class DetectorTrainer(DetectionTrainer):  # type: ignore[misc]
             if self.args.plots:
                 self.plot_metrics()
             self.run_callbacks("on_train_end")
+        self._clear_memory()
+        for loader in (self.train_loader, self.test_loader):
+            if hasattr(loader, "close"):
+                loader.close()
