@@ -143,7 +143,6 @@ def detector_weights(
         )
     mlflow.log_metrics({k: v for k, v in candidate.metrics.items() if k.startswith("export_parity")})
     model_version = model_registry.register(mlflow.run_id, candidate.files, candidate.tags).version
-    shelf.delete()
     mlflow.set_tags({"model_version": model_version, **candidate.tags})
     context.add_output_metadata(
         {
@@ -159,7 +158,9 @@ def detector_weights(
             "mlflow_run": mlflow.link(),
         }
     )
-    return _weights_row(candidate, model_version, mlflow.run_id, equipment_classes)
+    row = _weights_row(candidate, model_version, mlflow.run_id, equipment_classes)
+    shelf.delete()  # the last thing: what fails before is tried again, and must not train again for it
+    return row
 
 
 def _other_champion(registry: ModelRegistry, use_case: str | None, machine: Machine) -> "OtherChampion | None":
