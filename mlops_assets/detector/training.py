@@ -333,7 +333,7 @@ def _keep(result: TrainingResult, checkpoints: TrainingCheckpoints, say: Callabl
     files = {BEST: result.weights.read_bytes(), CURVES: result.curves.read_bytes()}
     try:
         keep_result(checkpoints, about, files, result.epochs)
-    except OSError as error:
+    except Exception as error:  # noqa: BLE001 whatever a store's client raises (botocore's are no OSError), it is trained
         say(f"The finished training could not be kept as a checkpoint: {error}")
 
 
