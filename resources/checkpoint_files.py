@@ -152,6 +152,11 @@ class CheckpointShelf:
 
     address: str
 
+    @property
+    def name(self) -> str:
+        """Its folder's, which is the run's id."""
+        return self.address.rpartition("/")[2]
+
     def of(self, training: str) -> CheckpointFolder:
         """Those of one training, by what identifies it."""
         return CheckpointFolder(f"{self.address}/{training}")

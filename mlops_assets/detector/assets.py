@@ -117,9 +117,9 @@ def detector_weights(
         check_trainable(training_dataset, equipment_classes)
     version = todays_version(training_dataset, dataset_versions, tables)
     deployment = {"epochs": machine.epochs} if machine.epochs else {}
-    for run in checkpoints.remove_orphans(ORPHAN_DAYS):
-        context.log.info("Removed the checkpoints of run %s, untouched for %d days", run, ORPHAN_DAYS)
     shelf = checkpoints.of_run(context.instance, context.run)
+    for run in checkpoints.remove_orphans(ORPHAN_DAYS, keep=shelf):
+        context.log.info("Removed the checkpoints of run %s, untouched for %d days", run, ORPHAN_DAYS)
     journal = TrainingJournal(context.log, mlflow)
     champion = model_registry.champion()
     with final_failures(ValidationError, HopelessTrainingError, WeightsError):

@@ -155,22 +155,27 @@ def test_a_run_that_goes_on_finds_those_of_its_first_run_and_no_other_does(root:
 
 def test_orphans_are_told_by_their_age(root: str) -> None:
     checkpoints = Checkpoints(root=root)
-    shelf_of(root, "run").of("training").write(1, {}, FILES)
-    assert checkpoints.remove_orphans(1) == []
-    assert checkpoints.remove_orphans(-1) == ["run"]
-    assert shelf_of(root, "run").trainings() == []
+    shelf, other = shelf_of(root, "run"), shelf_of(root, "other")
+    shelf.of("training").write(1, {}, FILES)
+    assert checkpoints.remove_orphans(1, keep=other) == []
+    assert checkpoints.remove_orphans(-1, keep=shelf) == []
+    assert shelf.trainings() == ["training"]
+    assert checkpoints.remove_orphans(-1, keep=other) == ["run"]
+    assert shelf.trainings() == []
 
 
 def test_orphans_are_removed_once_they_are_old(tmp_path: Path) -> None:
     checkpoints = Checkpoints(root=str(tmp_path))
-    assert checkpoints.remove_orphans(7) == []
-    for run in ("old", "new"):
+    mine = shelf_of(str(tmp_path), "mine")
+    assert checkpoints.remove_orphans(7, keep=mine) == []
+    for run in ("old", "new", "mine"):
         shelf_of(str(tmp_path), run).of("training").write(1, {}, FILES)
     days_ago = time.time() - 8 * 86_400
-    for path in (tmp_path / "checkpoints" / "old").rglob("*"):
+    for path in [*(tmp_path / "checkpoints" / "old").rglob("*"), *(tmp_path / "checkpoints" / "mine").rglob("*")]:
         os.utime(path, (days_ago, days_ago))
-    assert checkpoints.remove_orphans(7) == ["old"]
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["new"]
+    (tmp_path / "checkpoints" / "begun").mkdir()
+    assert checkpoints.remove_orphans(7, keep=mine) == ["old"]
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"new", "mine", "begun"}
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
