@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mlops_assets.detector.epochs import EpochProgress
-from mlops_assets.detector.training_errors import HopelessTrainingError
+from mlops_assets.detector.training_errors import HopelessTrainingError, TrainingError
 
 
 class EpochWatch:
@@ -43,7 +43,9 @@ class EpochWatch:
         # Ultralytics goes back to the last checkpoint where it can; what comes here is past recovery.
         broken = [name for name, value in trainer.tloss.items() if not math.isfinite(float(value))]
         if broken:
-            raise HopelessTrainingError(
+            # In the first epoch of a process that goes on it has not gone back at all: the next one may not meet them.
+            kind = TrainingError if 0 < trainer.start_epoch == trainer.epoch else HopelessTrainingError
+            raise kind(
                 f"Epoch {trainer.epoch + 1}: {', '.join(broken)} is no number; "
                 f"lower the learning rate ({trainer.args.lr0}) or look for broken boxes in {trainer.args.data}"
             )

@@ -1,5 +1,7 @@
 """How a training can fail, told apart by what helps: another try, fewer photos a batch, or a person."""
 
+from mlops_assets.detector.training_state import StateError
+
 
 class TrainingError(RuntimeError):
     """A training could not be done; the message says why and what to change."""
@@ -40,6 +42,8 @@ def explained(error: Exception, what: str, batch: int) -> TrainingError:
     """
     if isinstance(error, TrainingError):
         return error
+    if isinstance(error, StateError):
+        return HopelessTrainingError(f"Training on {what}: {error}; re-execute all steps of the run, which begins anew")
     text = str(error).lower()
     if isinstance(error, RuntimeError) and any(part in text for part in _OUT_OF_MEMORY):
         first_line = str(error).splitlines()[0]
