@@ -59,7 +59,7 @@ class CheckpointFolder:
     def write(self, number: int, about: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
         """Write a checkpoint and remove all but the newest two.
 
-        A file that another checkpoint of this training holds already is not written again.
+        Each checkpoint has files of its own, also where their content is the same: damage to one costs one checkpoint.
 
         Args:
             number: Higher than all before; the same number again replaces that one.
@@ -71,10 +71,8 @@ class CheckpointFolder:
         """
         folder = location(self.address)
         sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-        there = self._stored_files(folder)
         for name, content in files.items():
-            if sums[name] not in there:
-                write_atomically(folder / _FILES / sums[name], content)
+            write_atomically(folder / _FILES / _stored_name(number, sums[name]), content)
         manifest = {"number": number, "about": dict(about), "files": sums}
         write_atomically(folder / f"{number:08}.json", json.dumps(manifest).encode())
         self._prune(folder)
@@ -89,22 +87,30 @@ class CheckpointFolder:
 
         Raises:
             DamagedCheckpointError: It is gone or no manifest.
+            OSError: The store cannot be read, which says nothing about the manifest.
         """
         try:
             found = json.loads(location(manifest).read_bytes())
             return Checkpoint(int(found["number"]), found["about"], found["files"], manifest)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
             raise DamagedCheckpointError(f"{manifest} is gone or no checkpoint ({error})") from error
+
+    def remove(self, manifest: str) -> None:
+        """Give a checkpoint up: of a higher number, it would be kept in place of those that are written from now on.
+
+        Its files go with the next checkpoint that is written.
+        """
+        location(manifest).unlink(missing_ok=True)
 
     def fetch(self, checkpoint: Checkpoint, target: Path) -> None:
         """Bring the files of a checkpoint into a local folder, each held against its SHA-256.
 
         Raises:
             DamagedCheckpointError: A file is gone, or is not what was written.
-            OSError: The local folder cannot be written.
+            OSError: The store cannot be read, or the local folder cannot be written.
         """
         for name, sha256 in checkpoint.files.items():
-            source = location(self.address) / _FILES / sha256
+            source = location(self.address) / _FILES / _stored_name(checkpoint.number, sha256)
             try:
                 content = source.read_bytes()
             except FileNotFoundError as error:
@@ -128,9 +134,10 @@ class CheckpointFolder:
         named: set[str] = set()
         for path in manifests[-KEPT:]:
             try:
-                named |= set(self.open(str(path)).files.values())
+                kept = self.open(str(path))
             except DamagedCheckpointError:
                 continue  # it can be gone on from no more, so nothing is kept for it
+            named |= {_stored_name(kept.number, sha256) for sha256 in kept.files.values()}
         for name in self._stored_files(folder) - named:
             (folder / _FILES / name).unlink(missing_ok=True)
 
@@ -145,6 +152,11 @@ class CheckpointShelf:
 
     address: str
 
+    @property
+    def name(self) -> str:
+        """Its folder's, which is the run's id."""
+        return self.address.rpartition("/")[2]
+
     def of(self, training: str) -> CheckpointFolder:
         """Those of one training, by what identifies it."""
         return CheckpointFolder(f"{self.address}/{training}")
@@ -157,6 +169,10 @@ class CheckpointShelf:
     def delete(self) -> None:
         """Remove all of them; that there are none is no error."""
         remove_folder(location(self.address))
+
+
+def _stored_name(number: int, sha256: str) -> str:
+    return f"{number:08}-{sha256}"
 
 
 def _manifests(folder: "UPath") -> list["UPath"]:

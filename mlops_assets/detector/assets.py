@@ -117,9 +117,9 @@ def detector_weights(
         check_trainable(training_dataset, equipment_classes)
     version = todays_version(training_dataset, dataset_versions, tables)
     deployment = {"epochs": machine.epochs} if machine.epochs else {}
-    for run in checkpoints.remove_orphans(ORPHAN_DAYS):
-        context.log.info("Removed the checkpoints of run %s, untouched for %d days", run, ORPHAN_DAYS)
     shelf = checkpoints.of_run(context.instance, context.run)
+    for run in checkpoints.remove_orphans(ORPHAN_DAYS, keep=shelf):
+        context.log.info("Removed the checkpoints of run %s, untouched for %d days", run, ORPHAN_DAYS)
     journal = TrainingJournal(context.log, mlflow)
     champion = model_registry.champion()
     with final_failures(ValidationError, HopelessTrainingError, WeightsError):
@@ -143,7 +143,6 @@ def detector_weights(
         )
     mlflow.log_metrics({k: v for k, v in candidate.metrics.items() if k.startswith("export_parity")})
     model_version = model_registry.register(mlflow.run_id, candidate.files, candidate.tags).version
-    shelf.delete()
     mlflow.set_tags({"model_version": model_version, **candidate.tags})
     context.add_output_metadata(
         {
@@ -159,7 +158,9 @@ def detector_weights(
             "mlflow_run": mlflow.link(),
         }
     )
-    return _weights_row(candidate, model_version, mlflow.run_id, equipment_classes)
+    row = _weights_row(candidate, model_version, mlflow.run_id, equipment_classes)
+    shelf.delete()  # the last thing: what fails before is tried again, and must not train again for it
+    return row
 
 
 def _other_champion(registry: ModelRegistry, use_case: str | None, machine: Machine) -> "OtherChampion | None":

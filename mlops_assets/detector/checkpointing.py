@@ -97,10 +97,15 @@ class Found:
 def find(checkpoints: TrainingCheckpoints, target: Path, say: Callable[[str], None]) -> Found | None:
     """The newest checkpoint of this training that is whole, or None; says what was found and what was passed over.
 
+    What is damaged is removed. A store that is away is no damage: whoever tries again later finds what is there.
+
     Args:
         checkpoints: Of this training.
         target: An empty local folder for its files.
         say: Takes a sentence for the log.
+
+    Raises:
+        OSError: The store cannot be read, or `target` not be written.
     """
     folder = checkpoints.folder
     for number, manifest in enumerate(folder.newest_first()):
@@ -108,6 +113,7 @@ def find(checkpoints: TrainingCheckpoints, target: Path, say: Callable[[str], No
             found = _open(folder, folder.open(manifest), target / str(number))
         except (DamagedCheckpointError, StateError) as error:
             say(f"A checkpoint is damaged and passed over: {error}")
+            folder.remove(manifest)
             continue
         say(_words(found))
         return found

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mlops_assets.detector.epochs import EpochProgress
-from mlops_assets.detector.training_errors import HopelessTrainingError
+from mlops_assets.detector.training_errors import HopelessTrainingError, TrainingError
 
 
 class EpochWatch:
@@ -21,12 +21,16 @@ class EpochWatch:
 
     def attach(self, trainer: Any) -> None:
         """Follow a trainer of Ultralytics."""
+        # "on_train_start" is not told by a training that has nothing but its final validation before it.
+        trainer.add_callback("on_pretrain_routine_end", self._set_up)
         trainer.add_callback("on_train_start", self._begin)
         trainer.add_callback("on_train_epoch_end", self._epoch_trained)
         trainer.add_callback("on_fit_epoch_end", self._epoch_validated)
 
-    def _begin(self, trainer: Any) -> None:
+    def _set_up(self, trainer: Any) -> None:
         self.epochs_done = trainer.start_epoch
+
+    def _begin(self, _trainer: Any) -> None:
         self.last_end = time.monotonic()
 
     def _epoch_trained(self, _trainer: Any) -> None:
@@ -39,7 +43,9 @@ class EpochWatch:
         # Ultralytics goes back to the last checkpoint where it can; what comes here is past recovery.
         broken = [name for name, value in trainer.tloss.items() if not math.isfinite(float(value))]
         if broken:
-            raise HopelessTrainingError(
+            # In the first epoch of a process that goes on it has not gone back at all: the next one may not meet them.
+            kind = TrainingError if 0 < trainer.start_epoch == trainer.epoch else HopelessTrainingError
+            raise kind(
                 f"Epoch {trainer.epoch + 1}: {', '.join(broken)} is no number; "
                 f"lower the learning rate ({trainer.args.lr0}) or look for broken boxes in {trainer.args.data}"
             )

@@ -30,6 +30,9 @@ def with_features(path: Path) -> Path:
     It joins the neck's finest map (P3 of yolo11, stride 8) to the map of the backbone that enters the neck at the same
     level: the neck's is shaped by the classes that were trained, the backbone's knows more of what none of them has.
 
+    The date of the export is left out, so that the same weights make the same file: a registration that is tried again
+    knows its files by their bytes.
+
     Raises:
         FeatureMapError: No YOLO detection head, or no top-down path before it.
     """
@@ -40,6 +43,7 @@ def with_features(path: Path) -> Path:
     backbone = _lateral_map(model.graph, neck)
     model.graph.node.append(onnx.helper.make_node("Concat", [backbone, neck], [FEATURES], name=FEATURES, axis=1))
     channels = [_channels(model, name) for name in (backbone, neck)]
+    _forget_date(model)
     model.metadata_props.add(key=CHANNELS, value=json.dumps(channels))
     axes = ("batch", sum(channels), "rows", "columns")
     model.graph.output.append(onnx.helper.make_tensor_value_info(FEATURES, onnx.TensorProto.FLOAT, axes))
@@ -47,6 +51,12 @@ def with_features(path: Path) -> Path:
     onnx.save(model, str(partial))
     partial.replace(path)
     return path
+
+
+def _forget_date(model: Any) -> None:
+    kept = [entry for entry in model.metadata_props if entry.key != "date"]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
 
 
 def _neck_map(graph: Any) -> str:

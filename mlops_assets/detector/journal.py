@@ -12,26 +12,15 @@ from mlops_assets.detector.epochs import EpochFigures, EpochProgress
 from mlops_assets.detector.time_estimate import TimeEstimate, in_words
 from mlops_assets.detector.training import TrainingListener
 
-_EVERY_EPOCH = "val/map50"
-"""A figure that each row of results.csv has."""
-
 
 class Tracker(Protocol):
     """The MLflow run."""
-
-    @property
-    def run_id(self) -> str:
-        """Of MLflow."""
-
-    @property
-    def client(self) -> Any:
-        """An `mlflow.MlflowClient`."""
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Log what never changes."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Log numbers of a step."""
+        """Log numbers of a step, without waiting for MLflow; what it has of a step already stays as it is."""
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Log what may change."""
@@ -50,7 +39,7 @@ class TrainingJournal:
         self.tracker = tracker
         self.estimate: TimeEstimate | None = None
         self.remarks: list[str] = []
-        self._logged: set[int] | None = None
+        self._logged: set[int] = set()
 
     def listener(self) -> TrainingListener:
         """What a training is to tell besides its epochs."""
@@ -83,9 +72,6 @@ class TrainingJournal:
         self.log.info(sentence)
 
     def _figures(self, rows: Sequence[EpochFigures]) -> None:
-        if self._logged is None:
-            history = self.tracker.client.get_metric_history(self.tracker.run_id, _EVERY_EPOCH)
-            self._logged = {int(entry.step) for entry in history}
         for row in rows:
             if row.epoch not in self._logged:
                 self.tracker.log_metrics(row.figures, step=row.epoch)

@@ -12,7 +12,7 @@ from typing import Any
 
 from ultralytics.models.yolo.detect import DetectionTrainer  # noqa: TID253 see above
 from ultralytics.utils import RANK  # noqa: TID253
-from ultralytics.utils.torch_utils import init_seeds  # noqa: TID253
+from ultralytics.utils.torch_utils import init_seeds, unset_deterministic  # noqa: TID253
 
 from mlops_assets.detector.batch_size import limited
 from mlops_assets.detector.checkpointing import BEST, CURVES, Found
@@ -53,7 +53,10 @@ class DetectorTrainer(DetectionTrainer):  # type: ignore[misc]
     def train(self) -> None:
         """Train, in processes of their own on several GPUs."""
         if self.ddp and self.plan is not None:
-            run_processes(self, self.plan)
+            try:
+                run_processes(self, self.plan)
+            finally:
+                unset_deterministic()  # as `super` does
         else:
             super().train()
 
@@ -109,3 +112,7 @@ class DetectorTrainer(DetectionTrainer):  # type: ignore[misc]
             if self.args.plots:
                 self.plot_metrics()
             self.run_callbacks("on_train_end")
+        self._clear_memory()
+        for loader in (self.train_loader, self.test_loader):
+            if hasattr(loader, "close"):
+                loader.close()

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from mlops_assets.detector.batch_size import AUTOMATIC, batch_for
+from mlops_assets.detector.batch_size import AUTOMATIC, batch_for, smaller
 from mlops_assets.detector.checkpointing import BEST, CURVES, Found, TrainingCheckpoints, find, keep_result
 from mlops_assets.detector.cpu_training import accelerate, native_bfloat16
 from mlops_assets.detector.epochs import EpochFigures, EpochProgress, read_curves
@@ -98,7 +98,7 @@ def train(
 
     With `checkpoints` a training that was killed goes on: to the same number of epochs, with learning rate, early
     stopping and best epoch as they were. Where a batch is too large for the memory, half of it is tried, from the last
-    checkpoint on, down to one photo; as many photos as were asked for make one optimizer step all the same.
+    checkpoint on, down to one photo a GPU; as many photos as were asked for make one optimizer step all the same.
 
     Args:
         data_yaml: As `dataset/export` writes it, with an absolute `path`.
@@ -142,12 +142,7 @@ def train(
                 plots=plots,
             )
         except MemoryShortageError as error:
-            if error.batch <= 1:
-                raise HopelessTrainingError(
-                    f"{error}. Less than one photo is impossible: lower training.image_size ({rules.image_size}), take "
-                    f"a smaller training.architecture ({rules.architecture}), or more memory"
-                ) from error
-            batch = error.batch // 2
+            batch = smaller(error, rules, device)
             listener.say(f"{error}. Tried again with {batch}")
         gc.collect()  # outside of the handler: the exception holds the model that is to make room
         _empty_cache(device)
@@ -333,7 +328,7 @@ def _keep(result: TrainingResult, checkpoints: TrainingCheckpoints, say: Callabl
     files = {BEST: result.weights.read_bytes(), CURVES: result.curves.read_bytes()}
     try:
         keep_result(checkpoints, about, files, result.epochs)
-    except OSError as error:
+    except Exception as error:  # noqa: BLE001 whatever a store's client raises (botocore's are no OSError), it is trained
         say(f"The finished training could not be kept as a checkpoint: {error}")
 
 

@@ -1,5 +1,7 @@
 """How a training can fail, told apart by what helps: another try, fewer photos a batch, or a person."""
 
+from mlops_assets.detector.training_state import StateError
+
 
 class TrainingError(RuntimeError):
     """A training could not be done; the message says why and what to change."""
@@ -36,13 +38,19 @@ def explained(error: Exception, what: str, batch: int) -> TrainingError:
     Args:
         error: As raised.
         what: Names the training in the message, such as the path of its data.yaml.
-        batch: Photos a batch.
+        batch: Photos a batch; below 1 as long as an automatic one is not measured.
     """
     if isinstance(error, TrainingError):
         return error
+    if isinstance(error, StateError):
+        return HopelessTrainingError(f"Training on {what}: {error}; re-execute all steps of the run, which begins anew")
     text = str(error).lower()
     if isinstance(error, RuntimeError) and any(part in text for part in _OUT_OF_MEMORY):
         first_line = str(error).splitlines()[0]
+        if batch < 1:  # automatic, and not measured yet
+            return TrainingError(
+                f"The GPU has no room for the model itself ({first_line}); look with nvidia-smi who holds its memory"
+            )
         return MemoryShortageError(f"{batch} photos a batch are too many for the memory: {first_line}", batch)
     if any(part in text for part in _DIVERGED):
         return HopelessTrainingError(

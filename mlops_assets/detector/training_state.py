@@ -59,12 +59,13 @@ def read_state(path: Path) -> dict[str, Any]:
 
     Raises:
         StateError: It is none, or has no optimizer to go on with.
+        OSError: It cannot be read.
     """
     import torch
 
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+    except (FileNotFoundError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
         raise StateError(f"{path.name} is no readable state of a training ({error})") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise StateError(f"{path.name} is no state of a training that this version writes")

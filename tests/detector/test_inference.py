@@ -100,6 +100,11 @@ def test_parity_without_a_detection_does_not_hold() -> None:
     assert not ParityResult(0, 0).holds
 
 
+def test_the_same_weights_make_the_same_file(lively_weights: Path, onnx_model: Path, tmp_path: Path) -> None:
+    again = export_onnx(lively_weights, tmp_path / "model.onnx", IMAGE_SIZE)
+    assert again.read_bytes() == onnx_model.read_bytes()
+
+
 def test_yolo26_exports_the_same_layout(tmp_path: Path, photos: dict[str, bytes], inputs: torch.Tensor) -> None:
     weights = save_checkpoint(lively_detector("yolo26n", inputs), tmp_path / "yolo26n.pt")
     predictors = opened(export_onnx(weights, tmp_path / "model.onnx", IMAGE_SIZE))

@@ -1,6 +1,7 @@
 """A training that is cut off goes on from its checkpoint; by an exception here, by SIGKILL in test_killed_training."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from tiny_detector import NAMES, RULES
 
 from mlops_assets.detector.checkpointing import STATE, TrainingCheckpoints, find, identify
-from mlops_assets.detector.epochs import EpochProgress, read_curves
+from mlops_assets.detector.epochs import EpochFigures, EpochProgress, read_curves
 from mlops_assets.detector.training import TrainingListener, TrainingResult, build_trainer, train
 from mlops_assets.detector.training_state import StateError, read_state, restore_state, state_bytes, take_state
 from mlops_assets.detector.weights import StartingPoint
@@ -53,7 +54,7 @@ class Training:
         return TrainingCheckpoints(self.shelf, identify("f" * 64, rules or self.rules, SCRATCH, NAMES))
 
     def go(
-        self, *, cut_after: int | None = None, rules: TrainingRules | None = None
+        self, *, cut_after: int | None = None, cut_at_its_end: bool = False, rules: TrainingRules | None = None
     ) -> tuple[Told, TrainingResult | None]:
         told, self.goes = Told(), self.goes + 1
 
@@ -62,9 +63,12 @@ class Training:
             if epoch.epoch == cut_after:
                 raise CutError
 
-        listener = TrainingListener(
-            told.estimates.append, lambda rows: told.figures.extend(row.epoch for row in rows), told.sentences.append
-        )
+        def on_figures(rows: Sequence[EpochFigures]) -> None:
+            told.figures.extend(row.epoch for row in rows)
+            if cut_at_its_end and told.figures[-1] == self.rules.epochs:
+                raise CutError  # the last epoch's checkpoint is in the store, the result is not
+
+        listener = TrainingListener(told.estimates.append, on_figures, told.sentences.append)
         try:
             result = train(
                 self.dataset,
@@ -148,10 +152,24 @@ def test_a_finished_training_goes_straight_to_its_export(ended: tuple[Training, 
     assert set(result.metrics) == {"map50", "map50_95", "precision", "recall"}
 
 
+def test_one_that_was_cut_off_in_its_final_validation_makes_only_that_up_and_is_finished(again: Training) -> None:
+    told, result = again.go(cut_at_its_end=True)
+    assert (result, told.figures) == (None, [1, 2, 3, 4])
+    told, result = again.go()
+    assert result is not None
+    assert (told.epochs, told.figures, result.epochs) == ([], [1, 2, 3, 4], 4)
+    assert "All 4 epochs were trained before" in told.all_said()
+    assert [path.stem for path in stored(again)] == ["00000004", "00000005"]
+    told, finished = again.go()
+    assert finished is not None
+    assert "finished before, after 4 epochs" in told.all_said()
+    assert (finished.epochs, finished.metrics) == (4, result.metrics)
+
+
 def test_a_damaged_checkpoint_is_said_and_the_one_before_taken(again: Training) -> None:
     folder = again.checkpoints().folder
     newest = folder.open(str(stored(again)[-1]))
-    (Path(folder.address) / "files" / newest.files[STATE]).write_bytes(b"cut off")
+    (Path(folder.address) / "files" / f"00000002-{newest.files[STATE]}").write_bytes(b"cut off")
     told, result = again.go(cut_after=2)
     assert result is None
     assert "damaged and passed over" in told.sentences[0]
@@ -165,6 +183,25 @@ def test_without_a_whole_checkpoint_it_begins_anew(again: Training) -> None:
     assert told.all_said().count("damaged and passed over") == 2
     assert "it begins with its first epoch" in told.all_said()
     assert told.epochs[0].epoch == 1
+
+
+def test_its_checkpoints_are_kept_when_damaged_ones_of_higher_numbers_were_there(again: Training) -> None:
+    old = stored(again)[-1]
+    for number in (8, 9):
+        old.with_name(f"{number:08}.json").write_text("{")
+    for manifest in stored(again)[:2]:
+        manifest.write_text("{")
+    again.go(cut_after=3)
+    assert [path.stem for path in stored(again)] == ["00000001", "00000002"]
+
+
+def test_a_store_that_cannot_be_read_begins_no_training_anew(again: Training) -> None:
+    newest = stored(again)[-1]
+    newest.unlink()
+    newest.mkdir()
+    with pytest.raises(IsADirectoryError):
+        again.go()
+    assert newest.exists()
 
 
 def test_a_checkpoint_of_other_settings_is_not_taken_up(again: Training) -> None:

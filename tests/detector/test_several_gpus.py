@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_detector import NAMES, RULES
 
-from mlops_assets.detector.batch_size import AUTOMATIC, CPU_BATCH, batch_for, limited
+from mlops_assets.detector.batch_size import AUTOMATIC, CPU_BATCH, batch_for, limited, smaller
 from mlops_assets.detector.checkpointing import TrainingCheckpoints, find, identify
 from mlops_assets.detector.epochs import EpochProgress
 from mlops_assets.detector.several_gpus import SentReport
@@ -55,6 +55,7 @@ def test_two_processes_train_one_model_tell_once_and_go_on_after_a_failure(
     with pytest.raises(MemoryShortageError, match="4 photos a batch are too many"):
         trainer.train()
     assert [event.epoch for event in told if isinstance(event, EpochProgress)] == [1]
+    assert not torch.are_deterministic_algorithms_enabled(), "which every trainer of Ultralytics switches on"
 
     monkeypatch.delenv("OUT_OF_MEMORY_RANK")
     found = find(checkpoints, tmp_path / "found", lambda sentence: told.append(Said(sentence)))
@@ -104,11 +105,28 @@ def test_the_batch_is_as_asked_or_said_in_words(batch: Any, device: str, expecte
 
 
 @pytest.mark.parametrize(
-    ("batch", "device", "remedy"), [("auto", "0,1", "such as 16"), (2, "0,1,2", "multiple of them")]
+    ("batch", "device", "remedy"),
+    [("auto", "0,1", "such as 16"), (2, "0,1,2", "multiple of them"), (16, "0,1,2", "multiple of them")],
 )
 def test_a_batch_that_several_gpus_cannot_have_is_refused(batch: Any, device: str, remedy: str) -> None:
     with pytest.raises(HopelessTrainingError, match=remedy):
         batch_for(TrainingRules(batch=batch), device)
+
+
+@pytest.mark.parametrize(
+    ("batch", "device", "taken"),
+    [(9, "cpu", 4), (2, "0", 1), (12, "0,1", 6), (6, "0,1", 2), (4, "0,1,2", 3), (24, "0,1,2", 12)],
+)
+def test_a_batch_that_the_memory_does_not_hold_is_halved_to_one_that_the_gpus_can_share(
+    batch: int, device: str, taken: int
+) -> None:
+    assert smaller(MemoryShortageError("too many", batch), TrainingRules(), device) == taken
+
+
+@pytest.mark.parametrize(("batch", "device"), [(1, "cpu"), (1, "cuda"), (2, "0,1"), (3, "0,1,2")])
+def test_a_photo_for_each_gpu_is_the_least(batch: int, device: str) -> None:
+    with pytest.raises(HopelessTrainingError, match=r"too many\. Less than one photo"):
+        smaller(MemoryShortageError("too many", batch), TrainingRules(), device)
 
 
 @pytest.mark.parametrize(

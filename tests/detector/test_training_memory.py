@@ -8,10 +8,12 @@ import pytest
 import torch
 from tiny_detector import NAMES, RULES
 
+from mlops_assets.detector.batch_size import AUTOMATIC
 from mlops_assets.detector.checkpointing import TrainingCheckpoints, identify
 from mlops_assets.detector.epochs import EpochProgress, read_curves
 from mlops_assets.detector.training import TrainingListener, TrainingResult, train
-from mlops_assets.detector.training_errors import HopelessTrainingError, MemoryShortageError, explained
+from mlops_assets.detector.training_errors import HopelessTrainingError, MemoryShortageError, TrainingError, explained
+from mlops_assets.detector.training_state import StateError
 from mlops_assets.detector.weights import StartingPoint
 from mlops_assets.use_case import TrainingRules
 from resources.checkpoint_files import CheckpointShelf
@@ -107,6 +109,20 @@ def test_each_way_in_which_torch_says_it_is_understood(error: RuntimeError) -> N
     found = explained(error, "data.yaml", 16)
     assert isinstance(found, MemoryShortageError)
     assert found.batch == 16
+
+
+def test_a_gpu_that_others_fill_may_have_room_another_time() -> None:
+    found = explained(torch.OutOfMemoryError(OUT_OF_MEMORY), "data.yaml", AUTOMATIC)
+    assert type(found) is TrainingError
+    assert "no room for the model itself" in str(found)
+    assert "nvidia-smi" in str(found)
+
+
+def test_a_state_that_does_not_fit_is_not_tried_again() -> None:
+    found = explained(StateError("The checkpoint is of another model (size mismatch)"), "data.yaml", 16)
+    assert isinstance(found, HopelessTrainingError)
+    assert "of another model" in str(found)
+    assert "re-execute all steps" in str(found)
 
 
 def test_another_failure_may_go_well_another_time() -> None:

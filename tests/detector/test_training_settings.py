@@ -1,7 +1,12 @@
 """Settings of a training in the launchpad, how long it will take, and what ends it for good."""
 
 import json
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import dagster as dg
@@ -9,16 +14,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from tiny_detector import Trained
+from tiny_detector import NAMES, Trained
 
 from mlops_assets.compute import RETRY, RETRY_TRAINING
 from mlops_assets.detector.assets import Architecture, Optimizer, TrainingConfig, detector_weights
 from mlops_assets.detector.candidate import with_overrides
+from mlops_assets.detector.checkpointing import TrainingCheckpoints, identify
+from mlops_assets.detector.epoch_watch import EpochWatch
 from mlops_assets.detector.epochs import EpochFigures, read_curves
+from mlops_assets.detector.journal import TrainingJournal
 from mlops_assets.detector.time_estimate import TimeEstimate, in_words
-from mlops_assets.detector.training_errors import HopelessTrainingError
+from mlops_assets.detector.training import _keep
+from mlops_assets.detector.training_errors import HopelessTrainingError, TrainingError
+from mlops_assets.detector.weights import StartingPoint
 from mlops_assets.failures import final_failures
 from mlops_assets.use_case import TrainingRules, UseCase
+from resources.checkpoint_files import CheckpointShelf
 
 ONLY_IN_THE_USE_CASE = {"retrain_epochs", "retrain_learning_rate", "start_from"}
 
@@ -79,6 +90,74 @@ def test_what_may_go_well_another_time_is_left_to_the_retry_policy() -> None:
         raise ConnectionError("the store is away")
     assert detector_weights.op.retry_policy == RETRY_TRAINING
     assert RETRY_TRAINING.max_retries > RETRY.max_retries
+
+
+@dataclass
+class Epoch:
+    """What of Ultralytics' trainer is asked when an epoch ends whose loss is no number."""
+
+    epoch: int
+    start_epoch: int
+    tloss: dict[str, float] = field(default_factory=lambda: {"box_loss": math.nan})
+    args: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(lr0=0.1, data="data.yaml"))
+    callbacks: dict[str, Callable[[Any], None]] = field(default_factory=dict)
+
+    def add_callback(self, event: str, callback: Callable[[Any], None]) -> None:
+        self.callbacks[event] = callback
+
+
+@pytest.mark.parametrize(
+    ("start_epoch", "epoch", "kind"),
+    [
+        (0, 0, HopelessTrainingError),
+        (0, 3, HopelessTrainingError),
+        (2, 3, HopelessTrainingError),
+        (2, 2, TrainingError),
+    ],
+)
+def test_only_where_nothing_was_gone_back_to_a_loss_that_is_no_number_is_tried_again(
+    start_epoch: int, epoch: int, kind: type[TrainingError]
+) -> None:
+    trainer = Epoch(epoch, start_epoch)
+    EpochWatch(lambda _: None, 0.0).attach(trainer)
+    trainer.callbacks["on_train_epoch_end"](trainer)
+    with pytest.raises(TrainingError, match="box_loss is no number") as error:
+        trainer.callbacks["on_fit_epoch_end"](trainer)
+    assert type(error.value) is kind
+
+
+def test_a_finished_training_ends_well_whatever_the_store_of_its_checkpoint_raises(trained: Trained) -> None:
+    said: list[str] = []
+    identity = identify("f", TrainingRules(), StartingPoint("scratch", None, "test"), NAMES)
+    _keep(trained.result, TrainingCheckpoints(CheckpointShelf("nowhere://checkpoints"), identity), said.append)
+    assert len(said) == 1
+    assert "could not be kept as a checkpoint: Unsupported filesystem" in said[0]
+
+
+@dataclass
+class Tracked:
+    """The one thing that the journal asks of MLflow when an epoch is done."""
+
+    steps: list[int] = field(default_factory=list)
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        raise AssertionError(params)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        raise AssertionError(tags)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        assert metrics == {"val/map50": 0.5}
+        self.steps.append(step)
+
+
+def test_the_journal_logs_each_epoch_once_and_asks_nothing() -> None:
+    tracked = Tracked()
+    listener = TrainingJournal(logging.getLogger("test"), tracked).listener()
+    rows = [EpochFigures(epoch, {"val/map50": 0.5}) for epoch in (1, 2, 3)]
+    listener.on_figures(rows[:2])
+    listener.on_figures(rows)  # a training that goes on in this process begins again with the first row
+    assert tracked.steps == [1, 2, 3]
 
 
 def test_the_batch_of_a_use_case_is_a_number_or_auto() -> None:

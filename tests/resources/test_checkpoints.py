@@ -1,6 +1,7 @@
 """Checkpoints in a folder and in an object store: whole or not there, the last two, none of others."""
 
 import os
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,7 +78,7 @@ def test_the_newest_comes_back_and_the_last_two_are_kept(root: str, tmp_path: Pa
         folder.write(number, {"epoch": number}, {**FILES, "state.pt": f"state {number}".encode()})
     assert [folder.open(manifest).number for manifest in folder.newest_first()] == [4, 3]
     assert newest(folder, tmp_path / "a") == {"state.pt": b"state 4", "weights/best.pt": b"best"}
-    assert stored(folder) == (2, 3), "the best epoch's weights are stored once"
+    assert stored(folder) == (2, 4)
 
 
 def test_what_is_damaged_is_refused_by_name_and_the_one_before_is_whole(root: str, tmp_path: Path) -> None:
@@ -85,7 +86,7 @@ def test_what_is_damaged_is_refused_by_name_and_the_one_before_is_whole(root: st
     folder.write(1, {}, {"state.pt": b"one"})
     folder.write(2, {}, {"state.pt": b"two"})
     last, before = [folder.open(manifest) for manifest in folder.newest_first()]
-    file = UPath(folder.address) / "files" / last.files["state.pt"]
+    file = UPath(folder.address) / "files" / f"00000002-{last.files['state.pt']}"
     file.write_bytes(b"tw")
     with pytest.raises(DamagedCheckpointError, match=r"state\.pt of .* is not what was written"):
         folder.fetch(last, tmp_path / "last")
@@ -97,6 +98,47 @@ def test_what_is_damaged_is_refused_by_name_and_the_one_before_is_whole(root: st
     UPath(last.manifest).write_bytes(b'{"number": 2')
     with pytest.raises(DamagedCheckpointError, match="no checkpoint"):
         folder.open(last.manifest)
+
+
+def test_damage_to_a_file_costs_one_checkpoint_and_is_mended_by_writing_it_again(root: str, tmp_path: Path) -> None:
+    folder = shelf_of(root, "run").of("training")
+    for number in (1, 2):
+        folder.write(number, {}, FILES)
+    last, before = [folder.open(manifest) for manifest in folder.newest_first()]
+    (UPath(folder.address) / "files" / f"00000002-{last.files['weights/best.pt']}").write_bytes(b"be")
+    with pytest.raises(DamagedCheckpointError, match=r"best\.pt of .* is not what was written"):
+        folder.fetch(last, tmp_path / "last")
+    folder.fetch(before, tmp_path / "before")
+    folder.write(2, {}, FILES)
+    assert newest(folder, tmp_path / "again") == FILES
+
+
+def test_one_that_is_given_up_does_not_outlive_those_of_a_training_that_begins_anew(root: str, tmp_path: Path) -> None:
+    folder = shelf_of(root, "run").of("training")
+    for number in (8, 9):
+        folder.write(number, {}, {"state.pt": b"old"})
+    for manifest in list(folder.newest_first()):
+        folder.remove(manifest)
+    folder.write(1, {}, FILES)
+    assert [folder.open(manifest).number for manifest in folder.newest_first()] == [1]
+    assert newest(folder, tmp_path / "a") == FILES
+    assert stored(folder) == (1, 2)
+
+
+def test_a_store_that_cannot_be_read_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "00000001.json").mkdir()
+    with pytest.raises(IsADirectoryError):
+        CheckpointFolder(str(tmp_path)).open(str(tmp_path / "00000001.json"))
+    s3fs.S3FileSystem.clear_instance_cache()
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{nobody.getsockname()[1]}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+            monkeypatch.setenv(name, "test")
+        with pytest.raises(Exception, match="connect") as error:
+            CheckpointFolder("s3://checkpoints/a").open("s3://checkpoints/a/00000001.json")
+    assert not isinstance(error.value, DamagedCheckpointError)
+    s3fs.S3FileSystem.clear_instance_cache()
 
 
 def test_a_run_that_goes_on_finds_those_of_its_first_run_and_no_other_does(root: str) -> None:
@@ -113,22 +155,27 @@ def test_a_run_that_goes_on_finds_those_of_its_first_run_and_no_other_does(root:
 
 def test_orphans_are_told_by_their_age(root: str) -> None:
     checkpoints = Checkpoints(root=root)
-    shelf_of(root, "run").of("training").write(1, {}, FILES)
-    assert checkpoints.remove_orphans(1) == []
-    assert checkpoints.remove_orphans(-1) == ["run"]
-    assert shelf_of(root, "run").trainings() == []
+    shelf, other = shelf_of(root, "run"), shelf_of(root, "other")
+    shelf.of("training").write(1, {}, FILES)
+    assert checkpoints.remove_orphans(1, keep=other) == []
+    assert checkpoints.remove_orphans(-1, keep=shelf) == []
+    assert shelf.trainings() == ["training"]
+    assert checkpoints.remove_orphans(-1, keep=other) == ["run"]
+    assert shelf.trainings() == []
 
 
 def test_orphans_are_removed_once_they_are_old(tmp_path: Path) -> None:
     checkpoints = Checkpoints(root=str(tmp_path))
-    assert checkpoints.remove_orphans(7) == []
-    for run in ("old", "new"):
+    mine = shelf_of(str(tmp_path), "mine")
+    assert checkpoints.remove_orphans(7, keep=mine) == []
+    for run in ("old", "new", "mine"):
         shelf_of(str(tmp_path), run).of("training").write(1, {}, FILES)
     days_ago = time.time() - 8 * 86_400
-    for path in (tmp_path / "checkpoints" / "old").rglob("*"):
+    for path in [*(tmp_path / "checkpoints" / "old").rglob("*"), *(tmp_path / "checkpoints" / "mine").rglob("*")]:
         os.utime(path, (days_ago, days_ago))
-    assert checkpoints.remove_orphans(7) == ["old"]
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["new"]
+    (tmp_path / "checkpoints" / "begun").mkdir()
+    assert checkpoints.remove_orphans(7, keep=mine) == ["old"]
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"new", "mine", "begun"}
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
