@@ -53,9 +53,8 @@ class LiveModel:
             return [{**found, "model_version": detector.version} for found in self._looks(detector, photos, confidence)]
         except RefusalError as error:
             raise MlflowException(error.reason, INVALID_PARAMETER_VALUE) from error
-        except (
-            Exception
-        ) as error:  # of another kind than its own, MLflow's server would answer 400 with the stack trace
+        except Exception as error:
+            # Of an exception of another kind MLflow's server would answer 400 with the stack trace.
             _log.exception("A photo sent to MLflow's scoring server could not be looked at")
             raise MlflowException(FAILED, INTERNAL_ERROR) from error
 
