@@ -60,7 +60,7 @@ def latest_refused(
     last = decisions.row(-1, named=True) if decisions.height else None
     if last is None or last["promoted"] or last["champion_version"] in (None, last["model_version"]):
         return None
-    if "files" in failed_criteria(last["reasons"]):
+    if "files" in failed_criteria(last["reasons"] or []):
         return None  # it cannot look at photos
     candidate = registry.version(last["model_version"])
     class_map = class_map_of(candidate)
