@@ -78,7 +78,7 @@ class Kubectl:
             try:
                 yield f"http://127.0.0.1:{self._forwarded_port(process)}"
             finally:
-                process.terminate()
+                process.kill()  # it has nothing to finish, and would ignore SIGTERM where this process was told to
 
     @staticmethod
     def _forwarded_port(process: "subprocess.Popen[str]") -> int:
