@@ -78,6 +78,7 @@ def run() -> dict[str, float]:
     threads = len(os.sched_getaffinity(0))
     detector = racks_detector(threads)
     files = _photos(detector)
+    _normalise(files[:PHOTOS], KEPT / "normalised")
     size = load_use_case(PROJECT / "use_cases" / "enclosures.yaml").training.image_size
     ratios = _compare(detector, files, RULES.image_size, threads, BATCHES)
     smaller = _compare(detector, files, size, threads, BATCHES[:2])
@@ -89,7 +90,6 @@ def _compare(
 ) -> dict[str, float]:
     models = _exports(detector, size, threads)
     measured = list(files[:PHOTOS])
-    _normalise(measured, KEPT / "normalised")
     ours, rivals = _contenders(detector, models, size, threads, batches)
     chosen = [*ours, *(_best(variants, measured[:TRIED]) for variants in rivals)]
     took = _in_turns(chosen, measured)

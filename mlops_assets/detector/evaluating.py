@@ -5,6 +5,7 @@ Where it is kept is for the asset.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -37,19 +38,22 @@ class Evaluation:
     Attributes:
         judged: The candidate, then the champion where there is one.
         report: What is said beside their figures.
-        old_classes: What happened to the classes that the champion knows.
         names: Display names of all classes that one of them knows.
     """
 
     judged: list[Judged]
     report: Report
-    old_classes: OldClassChange
     names: Mapping[int, str]
 
     @property
     def candidate(self) -> Judged:
         """Whose thresholds were chosen."""
         return self.judged[0]
+
+    @cached_property
+    def old_classes(self) -> OldClassChange:
+        """What happened to the classes that the champion knows."""
+        return old_class_change(self.table(), self.candidate.version)
 
     def table(self) -> pl.DataFrame:
         """DETECTOR_EVALUATION of all."""
@@ -115,5 +119,4 @@ def evaluate_versions(
         zone=ZoneInfo(use_case.timezone),
         links=links,
     )
-    evaluation = pl.concat([each.evaluation for each in judged])
-    return Evaluation(judged, report, old_class_change(evaluation, versions[0].version), names)
+    return Evaluation(judged, report, names)
